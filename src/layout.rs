@@ -1,0 +1,211 @@
+//! What lies where: the one notion that filesystems, partition tables and disks share.
+//!
+//! A layout knows which byte ranges hold what. Bytes in no segment are unused: nobody reads them, nobody trusts them
+//! to be zero. Bytes in a `Zeros` segment must read as zero.
+
+use crate::error::Result;
+use crate::units::{BLOCK_BYTES, BlockIndex, ContentId};
+use std::ops::Range;
+
+/// What fills a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SegmentSource {
+    /// Structures of a filesystem or a partition table: [`Layout::render`] makes them.
+    Metadata,
+    /// Bytes of a file, from `offset_bytes` in it.
+    Content {
+        /// Which contents.
+        id: ContentId,
+        /// The file's offset of the segment's first byte.
+        offset_bytes: u64,
+    },
+    /// Zeros that somebody trusts.
+    Zeros,
+}
+
+/// A used range of the layout, never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Bytes from the layout's start.
+    pub range: Range<u64>,
+    /// What fills them.
+    pub source: SegmentSource,
+}
+
+impl Segment {
+    /// The part of this segment inside `range`, if any.
+    #[must_use]
+    pub fn clip(&self, range: &Range<u64>) -> Option<Self> {
+        let start = self.range.start.max(range.start);
+        let end = self.range.end.min(range.end);
+        let source = match self.source {
+            SegmentSource::Content { id, offset_bytes } => SegmentSource::Content { id, offset_bytes: offset_bytes + (start.checked_sub(self.range.start)?) },
+            other => other,
+        };
+        (start < end).then_some(Self { range: start..end, source })
+    }
+}
+
+/// A planned filesystem, table or disk. Immutable; any part of it can be made at any time, in any order.
+pub trait Layout: Send + Sync {
+    /// The size of the whole.
+    fn size_bytes(&self) -> u64;
+
+    /// The first segment that ends after `offset_bytes` (it may begin before it), or `None` past the last one.
+    ///
+    /// Segments are disjoint, ascending and inside the layout. Neighbours may touch and be of one kind. The cost of a
+    /// call does not grow with the size of the layout.
+    fn segment_after(&self, offset_bytes: u64) -> Option<Segment>;
+
+    /// Fills `out` with the metadata from `offset_bytes`. Pure: no I/O, no state. Asked only for ranges inside one
+    /// `Metadata` segment.
+    fn render(&self, offset_bytes: u64, out: &mut [u8]);
+}
+
+/// The segments of `layout` that meet `range`, clipped to it, ascending.
+pub fn segments<'a>(layout: &'a (impl Layout + ?Sized), range: Range<u64>) -> impl Iterator<Item = Segment> + 'a {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        let segment = layout.segment_after(at).filter(|segment| segment.range.start < range.end)?;
+        at = segment.range.end;
+        segment.clip(&range)
+    })
+}
+
+/// A run of neighbouring 512-KiB blocks of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockRun {
+    /// The first block.
+    pub first: BlockIndex,
+    /// How many.
+    pub count: u64,
+    /// Whether contents or metadata lie in them, or only `Zeros` segments.
+    pub kind: RunKind,
+}
+
+/// What the layout alone says of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunKind {
+    /// A metadata or content segment meets each block.
+    Filled,
+    /// Only `Zeros` segments meet the blocks: they need be neither read, scanned nor hashed.
+    Zeros,
+}
+
+/// Which 512-KiB blocks of a layout are used. Blocks in no run are unused. Memory: a few bytes a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllocationMap {
+    runs: Vec<BlockRun>,
+    size_bytes: u64,
+}
+
+impl AllocationMap {
+    /// Walks the segments of `layout` once.
+    #[must_use]
+    pub fn of(layout: &(impl Layout + ?Sized)) -> Self {
+        let mut map = Self { runs: Vec::new(), size_bytes: layout.size_bytes() };
+        for segment in segments(layout, 0..layout.size_bytes()) {
+            let first = segment.range.start / BLOCK_BYTES;
+            let end = segment.range.end.div_ceil(BLOCK_BYTES);
+            let kind = if segment.source == SegmentSource::Zeros { RunKind::Zeros } else { RunKind::Filled };
+            map.mark(first, end, kind);
+        }
+        map
+    }
+
+    /// Segments ascend, so only the last block of the last run can be met again.
+    fn mark(&mut self, first: u64, end: u64, kind: RunKind) {
+        let mut first = first;
+        if let Some(last) = self.runs.last_mut() {
+            let last_end = last.first.0 + last.count;
+            if first < last_end {
+                // The shared block: filled wins.
+                if kind == RunKind::Filled && last.kind == RunKind::Zeros {
+                    last.count -= 1;
+                    if last.count == 0 {
+                        self.runs.pop();
+                    }
+                    self.push(first, 1, RunKind::Filled);
+                }
+                first += 1;
+            }
+        }
+        if first < end {
+            self.push(first, end - first, kind);
+        }
+    }
+
+    fn push(&mut self, first: u64, count: u64, kind: RunKind) {
+        match self.runs.last_mut() {
+            Some(last) if last.kind == kind && last.first.0 + last.count == first => last.count += count,
+            _ => self.runs.push(BlockRun { first: BlockIndex(first), count, kind }),
+        }
+    }
+
+    /// The runs of used blocks, ascending.
+    #[must_use]
+    pub fn runs(&self) -> &[BlockRun] {
+        &self.runs
+    }
+
+    /// The number of used blocks.
+    #[must_use]
+    pub fn used_blocks(&self) -> u64 {
+        self.runs.iter().map(|run| run.count).sum()
+    }
+
+    /// The number of blocks of the whole layout, a short last one included.
+    #[must_use]
+    pub fn block_count(&self) -> u64 {
+        self.size_bytes.div_ceil(BLOCK_BYTES)
+    }
+
+    /// The size of the layout.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Whether a used block meets the range of `count` blocks from `first`, and whether one of them is filled.
+    #[must_use]
+    pub fn meets(&self, first: BlockIndex, count: u64) -> Option<RunKind> {
+        let from = self.runs.partition_point(|run| run.first.0 + run.count <= first.0);
+        let met = self.runs[from..].iter().take_while(|run| run.first.0 < first.0 + count);
+        met.map(|run| run.kind).reduce(|a, b| if a == RunKind::Filled { a } else { b })
+    }
+}
+
+/// Fills `out`, which is the bytes of the layout from `offset_bytes`, from its segments; what is unused is zero.
+///
+/// # Errors
+/// Those of `contents`.
+pub fn fill(layout: &(impl Layout + ?Sized), contents: &dyn crate::content::Contents, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
+    let end = offset_bytes + crate::units::u64_of(out.len());
+    let mut done = offset_bytes;
+    for Segment { range, source } in segments(layout, offset_bytes..end) {
+        out[crate::units::usize_of(done - offset_bytes)..crate::units::usize_of(range.start - offset_bytes)].fill(0);
+        let target = &mut out[crate::units::usize_of(range.start - offset_bytes)..crate::units::usize_of(range.end - offset_bytes)];
+        match source {
+            SegmentSource::Metadata => layout.render(range.start, target),
+            SegmentSource::Content { id, offset_bytes } => contents.read_exact_at(id, offset_bytes, target)?,
+            SegmentSource::Zeros => target.fill(0),
+        }
+        done = range.end;
+    }
+    out[crate::units::usize_of(done - offset_bytes)..].fill(0);
+    Ok(())
+}
+
+/// Checks what every layout promises: segments inside it, ascending, disjoint, never empty.
+///
+/// # Panics
+/// Where a promise is broken: that is a mistake of the planner, never of its input.
+pub fn assert_well_formed(layout: &(impl Layout + ?Sized)) {
+    let mut end = 0;
+    while let Some(segment) = layout.segment_after(end) {
+        assert!(segment.range.start >= end, "a segment at {:?} begins before the end of the one before it, {end}", segment.range);
+        assert!(segment.range.start < segment.range.end, "an empty segment at {:?}", segment.range);
+        assert!(segment.range.end <= layout.size_bytes(), "a segment at {:?} ends past the layout's {} bytes", segment.range, layout.size_bytes());
+        end = segment.range.end;
+    }
+}

@@ -1,0 +1,27 @@
+//! Bootable, importable disk images for Amazon Machine Images from a root filesystem, in one process and one pass.
+
+pub mod boot;
+pub mod checksum;
+pub mod content;
+pub mod disk;
+pub mod error;
+pub mod format;
+pub mod fs;
+pub mod guid;
+pub mod layout;
+pub mod manifest;
+pub mod output;
+pub mod partition;
+pub mod recipe;
+pub mod report;
+pub mod source;
+pub mod stream;
+pub mod tree;
+pub mod units;
+
+#[allow(dead_code, reason = "used by fs::ext4")]
+mod crc;
+
+pub use error::{Error, ErrorKind, Result};
+pub use guid::Guid;
+pub use units::{BlockIndex, ContentId, Size};

@@ -1,0 +1,3 @@
+//! The command `rootvol`.
+
+fn main() {}

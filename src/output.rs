@@ -1,0 +1,1 @@
+//! Files, pipes and devices that images are written to.

@@ -1,0 +1,1 @@
+//! The recipe: an image described in TOML.

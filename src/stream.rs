@@ -1,0 +1,1 @@
+//! The one loop that fills, hashes, encodes and writes blocks.

@@ -1,0 +1,537 @@
+//! Making a tree, and the rules by which entries and whole trees are laid over each other.
+//!
+//! One set of rules for every source, archive or layer:
+//! 1. Paths are virtual: the host's filesystem never resolves one. Absolute names are confined to the root, `..` is
+//!    refused.
+//! 2. A parent that is a symbolic link is followed inside the tree, as `chroot` would (at most
+//!    [`super::SYMLINKS_MAX`] links). A parent that is missing is made (mode 0755, owner 0:0, time 0) and marked
+//!    `implied`; a later entry for it sets its metadata.
+//! 3. The last part of a path is never followed: a directory over a directory keeps the entries and takes the new
+//!    metadata; anything else replaces what was there, a directory with all its entries.
+//! 4. A tree over a tree: the same, entry by entry; the root keeps the metadata of the lowest tree that named it, and
+//!    an implied directory over a link to a directory is that directory.
+//! 5. A hard link names what its target is at that moment; the target must be in the same source.
+
+use super::xattr::Interner;
+use super::{
+    ByteRange, Device, ENTRIES_MAX, Entry, FileData, HolesId, Metadata, Node, NodeId, NodeKind, SYMLINKS_MAX, Timestamp, Tree, XattrSet, XattrSetId, split_path,
+};
+use crate::error::{Error, Result};
+use crate::units::{ContentId, index_of, u64_of};
+use hashbrown::HashTable;
+use std::hash::{BuildHasher as _, RandomState};
+
+/// The longest target of a symbolic link that any source may give; filesystems have smaller limits of their own.
+const TARGET_MAX_BYTES: usize = 65_535;
+/// Majors and minors as Linux packs them (`new_encode_dev`).
+const MAJOR_MAX: u32 = (1 << 12) - 1;
+const MINOR_MAX: u32 = (1 << 20) - 1;
+
+/// What a new node is, with its variable parts borrowed.
+#[derive(Debug, Clone, Copy)]
+pub enum NewNode<'a> {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File {
+        /// Where the contents are read.
+        content: ContentId,
+        /// Length in bytes.
+        length: u64,
+        /// The parts that are data, ascending and disjoint `(offset, length)`; `None` if all of it is.
+        data: Option<&'a [(u64, u64)]>,
+    },
+    /// A symbolic link to these bytes.
+    Symlink(&'a [u8]),
+    /// A character device.
+    CharDevice(Device),
+    /// A block device.
+    BlockDevice(Device),
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+}
+
+/// A tree in the making.
+#[derive(Debug)]
+pub struct TreeBuilder {
+    nodes: Vec<Node>,
+    /// In the order of making; a removed entry has the root as its node, which no live entry names.
+    entries: Vec<Entry>,
+    /// (directory, name) to the index of its live entry. Only looked up in, never walked.
+    index: HashTable<u32>,
+    hasher: RandomState,
+    bytes: Vec<u8>,
+    holes: Vec<Vec<(u64, u64)>>,
+    xattrs: Interner,
+}
+
+impl Default for TreeBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TreeBuilder {
+    /// A tree of nothing but an implied root.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            nodes: vec![implied_directory()],
+            entries: Vec::new(),
+            index: HashTable::new(),
+            hasher: RandomState::new(),
+            bytes: Vec::new(),
+            holes: Vec::new(),
+            xattrs: Interner::default(),
+        }
+    }
+
+    /// Goes on from a frozen tree.
+    #[must_use]
+    pub fn from_tree(tree: Tree) -> Self {
+        let Tree { nodes, entries, bytes, holes, xattrs, .. } = tree;
+        let mut builder = Self { nodes, entries, bytes, holes, xattrs: Interner::from_sets(xattrs), ..Self::new() };
+        builder.index.reserve(builder.entries.len(), |_| 0);
+        for at in 0..builder.entries.len() {
+            let hash = builder.hash(builder.entries[at].parent, builder.slice(builder.entries[at].name));
+            // Capacity is reserved, so nothing is hashed again; freeze made every name unique in its directory.
+            let position = u32::try_from(at).expect("entries are bounded by ENTRIES_MAX");
+            builder.index.insert_unique(hash, position, |_| hash);
+        }
+        builder
+    }
+
+    /// Gives a set of xattrs its number in this tree.
+    ///
+    /// # Errors
+    /// A name given twice, empty or too long, a value over 64 KiB.
+    pub fn intern_xattrs(&mut self, set: XattrSet) -> Result<XattrSetId> {
+        self.xattrs.intern(set)
+    }
+
+    /// Adds an entry by the rules at the head of this module and returns its node. The empty path is the root.
+    ///
+    /// # Errors
+    /// `..`, names or paths beyond the limits, a parent that is neither a directory nor a link to one, metadata that
+    /// no filesystem holds, a root that is no directory.
+    pub fn add(&mut self, path: impl AsRef<[u8]>, metadata: Metadata, node: NewNode<'_>) -> Result<NodeId> {
+        let path = path.as_ref();
+        self.add_at(path, metadata, node).map_err(|error| error.at_path(path))
+    }
+
+    fn add_at(&mut self, path: &[u8], metadata: Metadata, node: NewNode<'_>) -> Result<NodeId> {
+        check_metadata(&metadata)?;
+        let parts = split_path(path)?;
+        let Some((name, parents)) = parts.split_last() else {
+            if !matches!(node, NewNode::Directory) {
+                return Err(Error::corrupt("the root must be a directory"));
+            }
+            self.set_directory(NodeId::ROOT, metadata);
+            return Ok(NodeId::ROOT);
+        };
+        let directory = self.resolve_directory(parents)?;
+        if let (NewNode::Directory, Some(entry)) = (node, self.find(directory, name)) {
+            let existing = self.entries[entry].node;
+            if self.nodes[existing.index()].is_directory() {
+                self.set_directory(existing, metadata);
+                return Ok(existing);
+            }
+        }
+        let kind = self.store_kind(node)?;
+        let id = self.push_node(Node { metadata, kind, links: 1, implied: false })?;
+        self.set_entry(directory, name, id)?;
+        Ok(id)
+    }
+
+    /// Adds another name for an existing node that is no directory.
+    ///
+    /// # Errors
+    /// As [`TreeBuilder::add`]; a target that does not exist, is a directory, or is the new name itself.
+    pub fn link(&mut self, path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Result<NodeId> {
+        let (path, target) = (path.as_ref(), target.as_ref());
+        self.link_at(path, target).map_err(|error| error.at_path(path))
+    }
+
+    fn link_at(&mut self, path: &[u8], target: &[u8]) -> Result<NodeId> {
+        let shown = crate::error::escape(target);
+        let parts = split_path(path)?;
+        let (name, parents) = parts.split_last().ok_or_else(|| Error::corrupt("the root cannot be a hard link"))?;
+        let target_entry = self.find_path(target)?.ok_or_else(|| Error::corrupt(format!("a hard link to {shown}, which is not in the archive before it")))?;
+        let id = self.entries[target_entry].node;
+        if self.nodes[id.index()].is_directory() {
+            return Err(Error::corrupt(format!("a hard link to the directory {shown}")));
+        }
+        let directory = self.resolve_directory(parents)?;
+        if self.find(directory, name) == Some(target_entry) {
+            return Err(Error::corrupt("a hard link to itself"));
+        }
+        self.set_entry(directory, name, id)?;
+        Ok(id)
+    }
+
+    /// Removes the entry at `path` (a directory with all that is in it), following links in its parents but not the
+    /// last part. Returns whether there was one.
+    ///
+    /// # Errors
+    /// As for paths in [`TreeBuilder::add`]; the root cannot be removed.
+    pub fn remove(&mut self, path: impl AsRef<[u8]>) -> Result<bool> {
+        let Some(entry) = self.find_path(path.as_ref())? else { return Ok(false) };
+        let Entry { parent, name, .. } = self.entries[entry];
+        let hash = self.hash(parent, self.slice(name));
+        if let Ok(found) = self.index.find_entry(hash, |at| index_of(*at) == entry) {
+            found.remove();
+        }
+        self.entries[entry].node = NodeId::ROOT;
+        Ok(true)
+    }
+
+    /// The node at `path`, following links in its parents but not the last part.
+    #[must_use]
+    pub fn get(&self, path: impl AsRef<[u8]>) -> Option<(NodeId, &Node)> {
+        let path = path.as_ref();
+        let id = match self.find_path(path) {
+            Ok(Some(entry)) => self.entries[entry].node,
+            Ok(None) if split_path(path).is_ok_and(|parts| parts.is_empty()) => NodeId::ROOT,
+            _ => return None,
+        };
+        Some((id, &self.nodes[id.index()]))
+    }
+
+    /// Changes the metadata of a node.
+    ///
+    /// # Errors
+    /// Metadata that no filesystem holds.
+    ///
+    /// # Panics
+    /// If `id` is of another tree.
+    pub fn set_metadata(&mut self, id: NodeId, metadata: Metadata) -> Result<()> {
+        check_metadata(&metadata)?;
+        self.nodes[id.index()].metadata = metadata;
+        self.nodes[id.index()].implied = false;
+        Ok(())
+    }
+
+    /// Lays `upper` over this tree. `content_base` is what its content numbers are raised by.
+    ///
+    /// # Errors
+    /// As [`TreeBuilder::add`].
+    pub fn overlay(&mut self, upper: &Tree, content_base: u32) -> Result<()> {
+        const NOT_YET: NodeId = NodeId(u32::MAX);
+        let mut numbers = vec![NOT_YET; upper.node_count()];
+        upper.walk(|path, id| {
+            let node = upper.node(id);
+            if node.is_directory() && (node.implied || (path.is_empty() && !self.nodes[0].implied)) {
+                // Resolving makes what is missing and leaves what is there.
+                self.resolve_directory(&split_path(path)?).map_err(|error| error.at_path(path))?;
+                return Ok(());
+            }
+            let known = numbers[id.index()];
+            if known != NOT_YET {
+                let parts = split_path(path)?;
+                let (name, parents) = parts.split_last().expect("the root has no second name");
+                let directory = self.resolve_directory(parents)?;
+                return self.set_entry(directory, name, known);
+            }
+            let mut metadata = node.metadata;
+            metadata.xattrs = self.xattrs.intern(upper.xattrs(metadata.xattrs).to_vec())?;
+            let data: Vec<(u64, u64)>;
+            let new = match node.kind {
+                NodeKind::Directory => NewNode::Directory,
+                NodeKind::File(file) => {
+                    let content = file.content.0.checked_add(content_base).map(ContentId).ok_or_else(|| Error::limit("over 2^32 files"))?;
+                    data = upper.data_ranges(&file).collect();
+                    NewNode::File { content, length: file.length, data: (file.holes != HolesId::NONE).then_some(&data) }
+                }
+                NodeKind::Symlink(_) => NewNode::Symlink(upper.target(id)),
+                NodeKind::CharDevice(device) => NewNode::CharDevice(device),
+                NodeKind::BlockDevice(device) => NewNode::BlockDevice(device),
+                NodeKind::Fifo => NewNode::Fifo,
+                NodeKind::Socket => NewNode::Socket,
+            };
+            numbers[id.index()] = self.add(path, metadata, new)?;
+            Ok(())
+        })
+    }
+
+    /// Ends the making: drops what no entry reaches, sorts, and numbers the nodes in tree order.
+    ///
+    /// # Errors
+    /// More entries than a tree holds.
+    pub fn freeze(self) -> Result<Tree> {
+        let Self { nodes, mut entries, bytes, holes, xattrs, index, .. } = self;
+        drop(index);
+        entries.retain(|entry| entry.node != NodeId::ROOT);
+        let name = |entry: &Entry| &bytes[index_of(entry.name.start)..][..index_of(entry.name.len)];
+        entries.sort_unstable_by(|a, b| a.parent.cmp(&b.parent).then_with(|| name(a).cmp(name(b))));
+        let first_of = |parent: NodeId| entries.partition_point(|entry| entry.parent < parent);
+
+        // Depth first, without recursion: a directory's entries are pushed in reverse, so that the first pops first.
+        const NOT_YET: NodeId = NodeId(u32::MAX);
+        let mut new_number = vec![NOT_YET; nodes.len()];
+        let mut frozen: Vec<Node> = Vec::with_capacity(nodes.len());
+        let mut pending = vec![NodeId::ROOT];
+        while let Some(old) = pending.pop() {
+            let number = &mut new_number[old.index()];
+            if *number != NOT_YET {
+                frozen[number.index()].links += 1;
+                continue;
+            }
+            *number = NodeId(u32::try_from(frozen.len()).map_err(|_| Error::limit("over 2^32 entries"))?);
+            let node = nodes[old.index()];
+            frozen.push(Node { links: 1, ..node });
+            if node.is_directory() {
+                pending.extend(
+                    entries[first_of(old)..].iter().take_while(|entry| entry.parent == old).map(|entry| entry.node).collect::<Vec<_>>().into_iter().rev(),
+                );
+            }
+        }
+        drop(nodes);
+        entries.retain_mut(|entry| {
+            entry.parent = new_number[entry.parent.index()];
+            entry.node = new_number[entry.node.index()];
+            entry.parent != NOT_YET
+        });
+        drop(new_number);
+        entries.sort_unstable_by(|a, b| a.parent.cmp(&b.parent).then_with(|| name(a).cmp(name(b))));
+        let mut first_entry = vec![0_u32; frozen.len() + 1];
+        for entry in &entries {
+            first_entry[entry.parent.index() + 1] += 1;
+        }
+        for at in 1..first_entry.len() {
+            first_entry[at] += first_entry[at - 1];
+        }
+        Ok(Tree { nodes: frozen, entries, first_entry, bytes, holes, xattrs: xattrs.sets })
+    }
+
+    /// The directory that `parts` lead to, through links, making what is missing.
+    fn resolve_directory(&mut self, parts: &[&[u8]]) -> Result<NodeId> {
+        let mut at = NodeId::ROOT;
+        for (depth, name) in parts.iter().enumerate() {
+            // The common way: plain directories. The first link hands over to the slow way.
+            match self.find(at, name).map(|entry| self.entries[entry].node) {
+                Some(id) if self.nodes[id.index()].is_directory() => at = id,
+                Some(_) => return self.resolve_through_links(parts).map(|trail| trail[trail.len() - 1]),
+                None => {
+                    for name in &parts[depth..] {
+                        let id = self.push_node(implied_directory())?;
+                        self.set_entry(at, name, id)?;
+                        at = id;
+                    }
+                    return Ok(at);
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    /// As [`Self::resolve_directory`], with links followed; returns all directories on the way.
+    fn resolve_through_links(&mut self, parts: &[&[u8]]) -> Result<Vec<NodeId>> {
+        let mut trail = vec![NodeId::ROOT];
+        let mut pending: Vec<Vec<u8>> = parts.iter().rev().map(|part| part.to_vec()).collect();
+        let mut followed = 0;
+        while let Some(name) = pending.pop() {
+            let at = trail[trail.len() - 1];
+            match name.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    trail.truncate((trail.len() - 1).max(1));
+                    continue;
+                }
+                _ => {}
+            }
+            let Some(entry) = self.find(at, &name) else {
+                let id = self.push_node(implied_directory())?;
+                self.set_entry(at, &name, id)?;
+                trail.push(id);
+                continue;
+            };
+            let id = self.entries[entry].node;
+            match self.nodes[id.index()].kind {
+                NodeKind::Directory => trail.push(id),
+                NodeKind::Symlink(target) => {
+                    followed += 1;
+                    if followed > SYMLINKS_MAX {
+                        return Err(Error::corrupt(format!("over {SYMLINKS_MAX} symbolic links on the way")));
+                    }
+                    let target = self.slice(target);
+                    let absolute = target.first() == Some(&b'/');
+                    pending.extend(target.split(|b| *b == b'/').rev().map(<[u8]>::to_vec));
+                    if absolute {
+                        trail.truncate(1);
+                    }
+                }
+                _ => return Err(Error::corrupt(format!("{} in its path is no directory", crate::error::escape(&name)))),
+            }
+        }
+        Ok(trail)
+    }
+
+    /// The live entry at `path`: links in the parents are followed, nothing is made.
+    fn find_path(&self, path: &[u8]) -> Result<Option<usize>> {
+        let parts = split_path(path)?;
+        let Some((last, parents)) = parts.split_last() else { return Ok(None) };
+        let mut trail = vec![NodeId::ROOT];
+        let mut pending: Vec<&[u8]> = parents.iter().rev().copied().collect();
+        let mut followed = 0;
+        while let Some(name) = pending.pop() {
+            let at = trail[trail.len() - 1];
+            if name.is_empty() || name == b"." {
+                continue;
+            }
+            if name == b".." {
+                trail.truncate((trail.len() - 1).max(1));
+                continue;
+            }
+            let Some(entry) = self.find(at, name) else { return Ok(None) };
+            let id = self.entries[entry].node;
+            match self.nodes[id.index()].kind {
+                NodeKind::Directory => trail.push(id),
+                NodeKind::Symlink(target) if followed < SYMLINKS_MAX => {
+                    followed += 1;
+                    let target = self.slice(target);
+                    if target.first() == Some(&b'/') {
+                        trail.truncate(1);
+                    }
+                    pending.extend(target.split(|b| *b == b'/').rev());
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(self.find(trail[trail.len() - 1], last))
+    }
+
+    fn set_directory(&mut self, id: NodeId, metadata: Metadata) {
+        let node = &mut self.nodes[id.index()];
+        node.metadata = metadata;
+        node.implied = false;
+    }
+
+    fn store_kind(&mut self, node: NewNode<'_>) -> Result<NodeKind> {
+        Ok(match node {
+            NewNode::Directory => NodeKind::Directory,
+            NewNode::File { content, length, data } => NodeKind::File(FileData { content, length, holes: self.store_holes(length, data)? }),
+            NewNode::Symlink(target) => {
+                if target.is_empty() || target.contains(&0) || target.len() > TARGET_MAX_BYTES {
+                    return Err(Error::corrupt(format!(
+                        "the target of the symbolic link has {} bytes; 1 to {TARGET_MAX_BYTES}, none of them NUL, are possible",
+                        target.len()
+                    )));
+                }
+                NodeKind::Symlink(self.store_bytes(target)?)
+            }
+            NewNode::CharDevice(device) => NodeKind::CharDevice(check_device(device)?),
+            NewNode::BlockDevice(device) => NodeKind::BlockDevice(check_device(device)?),
+            NewNode::Fifo => NodeKind::Fifo,
+            NewNode::Socket => NodeKind::Socket,
+        })
+    }
+
+    fn store_holes(&mut self, length: u64, data: Option<&[(u64, u64)]>) -> Result<HolesId> {
+        if length > i64::MAX.unsigned_abs() {
+            return Err(Error::limit(format!("a length of {length} bytes; no filesystem holds over 2^63 − 1")));
+        }
+        let Some(data) = data else { return Ok(HolesId::NONE) };
+        let mut end = 0;
+        for (offset, len) in data {
+            let after = offset.checked_add(*len).filter(|after| *offset >= end && *after <= length);
+            end = after.ok_or_else(|| {
+                Error::corrupt(format!("a data range of {len} bytes at {offset} overlaps the one before it or ends past the length of {length}"))
+            })?;
+        }
+        let merged = merge_ranges(data);
+        if merged == [(0, length)] || (length == 0 && merged.is_empty()) {
+            return Ok(HolesId::NONE);
+        }
+        let id = u32::try_from(self.holes.len()).ok().filter(|id| *id < u32::MAX).ok_or_else(|| Error::limit("over 2^32 files with holes"))?;
+        self.holes.push(merged);
+        Ok(HolesId(id))
+    }
+
+    fn store_bytes(&mut self, bytes: &[u8]) -> Result<ByteRange> {
+        let too_many = || Error::limit("names and link targets of over 4 GiB in one tree");
+        let start = u32::try_from(self.bytes.len()).map_err(|_| too_many())?;
+        let len = u32::try_from(bytes.len()).map_err(|_| too_many())?;
+        start.checked_add(len).ok_or_else(too_many)?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(ByteRange { start, len })
+    }
+
+    fn push_node(&mut self, node: Node) -> Result<NodeId> {
+        let id = u32::try_from(self.nodes.len()).ok().filter(|id| *id < ENTRIES_MAX).ok_or_else(|| Error::limit(format!("over {ENTRIES_MAX} entries")))?;
+        self.nodes.push(node);
+        Ok(NodeId(id))
+    }
+
+    /// Makes `name` in `directory` name `node`, in place of what it named.
+    fn set_entry(&mut self, directory: NodeId, name: &[u8], node: NodeId) -> Result<()> {
+        if let Some(entry) = self.find(directory, name) {
+            self.entries[entry].node = node;
+            return Ok(());
+        }
+        let position =
+            u32::try_from(self.entries.len()).ok().filter(|at| *at < ENTRIES_MAX).ok_or_else(|| Error::limit(format!("over {ENTRIES_MAX} entries")))?;
+        let name = self.store_bytes(name)?;
+        self.entries.push(Entry { parent: directory, node, name });
+        let Self { index, entries, bytes, hasher, .. } = self;
+        let hash_of = |at: &u32| {
+            let Entry { parent, name, .. } = entries[index_of(*at)];
+            hasher.hash_one((parent, &bytes[index_of(name.start)..][..index_of(name.len)]))
+        };
+        index.insert_unique(hash_of(&position), position, hash_of);
+        Ok(())
+    }
+
+    /// The live entry `name` of `directory`.
+    fn find(&self, directory: NodeId, name: &[u8]) -> Option<usize> {
+        let found = self.index.find(self.hash(directory, name), |at| {
+            let entry = &self.entries[index_of(*at)];
+            entry.parent == directory && self.slice(entry.name) == name
+        });
+        found.map(|at| index_of(*at))
+    }
+
+    fn hash(&self, directory: NodeId, name: &[u8]) -> u64 {
+        self.hasher.hash_one((directory, name))
+    }
+
+    fn slice(&self, range: ByteRange) -> &[u8] {
+        &self.bytes[index_of(range.start)..][..index_of(range.len)]
+    }
+}
+
+fn implied_directory() -> Node {
+    let metadata = Metadata { mode: 0o755, mtime: Timestamp::default(), ..Metadata::default() };
+    Node { metadata, kind: NodeKind::Directory, links: 1, implied: true }
+}
+
+fn check_metadata(metadata: &Metadata) -> Result<()> {
+    if metadata.mode > 0o7777 {
+        return Err(Error::corrupt(format!("mode {:o}; at most 7777 is possible", metadata.mode)));
+    }
+    if metadata.mtime.nanoseconds > 999_999_999 {
+        return Err(Error::corrupt(format!("{} nanoseconds in a time; at most 999999999 are possible", metadata.mtime.nanoseconds)));
+    }
+    Ok(())
+}
+
+fn check_device(device: Device) -> Result<Device> {
+    if device.major > MAJOR_MAX || device.minor > MINOR_MAX {
+        return Err(Error::corrupt(format!("device {}:{}; Linux has majors to {MAJOR_MAX} and minors to {MINOR_MAX}", device.major, device.minor)));
+    }
+    Ok(device)
+}
+
+/// Drops empty ranges and joins those that touch.
+fn merge_ranges(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut merged: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
+    for (offset, len) in ranges.iter().copied().filter(|(_, len)| *len > 0) {
+        match merged.last_mut() {
+            Some(last) if last.0 + last.1 == offset => last.1 += len,
+            _ => merged.push((offset, len)),
+        }
+    }
+    debug_assert!(u64_of(merged.len()) <= u64_of(ranges.len()));
+    merged
+}
