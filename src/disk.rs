@@ -1,1 +1,1 @@
-//! From what is wanted of a disk to where everything lies.
+//! x

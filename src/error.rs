@@ -12,6 +12,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// A command line that cannot be meant; exit code 2 of the command.
+    Usage,
     /// An option, recipe or argument that cannot be meant.
     InvalidInput,
     /// The disk, partition or filesystem is too small. Sizes in bytes.

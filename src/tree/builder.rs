@@ -218,9 +218,17 @@ impl TreeBuilder {
     /// # Errors
     /// As [`TreeBuilder::add`].
     pub fn overlay(&mut self, upper: &Tree, content_base: u32) -> Result<()> {
+        self.overlay_beneath(upper, NodeId::ROOT, content_base)
+    }
+
+    /// Lays what is beneath `directory` of `upper` over this tree, with `directory` as the root.
+    ///
+    /// # Errors
+    /// As [`TreeBuilder::add`].
+    pub fn overlay_beneath(&mut self, upper: &Tree, directory: NodeId, content_base: u32) -> Result<()> {
         const NOT_YET: NodeId = NodeId(u32::MAX);
         let mut numbers = vec![NOT_YET; upper.node_count()];
-        upper.walk(|path, id| {
+        upper.walk_beneath(directory, |path, id| {
             let node = upper.node(id);
             if node.is_directory() && (node.implied || (path.is_empty() && !self.nodes[0].implied)) {
                 // Resolving makes what is missing and leaves what is there.

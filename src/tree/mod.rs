@@ -16,6 +16,7 @@ pub use xattr::{Xattr, XattrSet, XattrSetId};
 use crate::error::{Error, Result};
 use crate::units::{ContentId, index_of};
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 use xattr::XattrSets;
 
 /// The longest name of one entry: ext4's and POSIX's limit.
@@ -309,11 +310,20 @@ impl Tree {
     ///
     /// # Errors
     /// Stops at the first error that `visit` gives.
-    pub fn walk(&self, mut visit: impl FnMut(&[u8], NodeId) -> Result<()>) -> Result<()> {
-        visit(b"", NodeId::ROOT)?;
+    pub fn walk(&self, visit: impl FnMut(&[u8], NodeId) -> Result<()>) -> Result<()> {
+        self.walk_beneath(NodeId::ROOT, visit)
+    }
+
+    /// As [`Tree::walk`], from `directory` down; paths begin there.
+    ///
+    /// # Errors
+    /// Stops at the first error that `visit` gives.
+    pub fn walk_beneath(&self, directory: NodeId, mut visit: impl FnMut(&[u8], NodeId) -> Result<()>) -> Result<()> {
+        visit(b"", directory)?;
+        let top = directory.index();
         let mut path = Vec::new();
         // (next entry, end of the directory's entries, length of the directory's path)
-        let mut stack = vec![(self.first_entry[0], self.first_entry[1], 0)];
+        let mut stack = vec![(self.first_entry[top], self.first_entry[top + 1], 0)];
         while let Some((next, end, len)) = stack.last_mut() {
             if next == end {
                 stack.pop();
@@ -330,6 +340,55 @@ impl Tree {
             if self.node(entry.node).is_directory() {
                 let at = entry.node.index();
                 stack.push((self.first_entry[at], self.first_entry[at + 1], path.len()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what lies beneath the directory at `path` out of this tree, as a tree of its own whose root is that
+    /// directory; the directory stays, empty. Without such a directory, or with nothing in it, there is no second tree.
+    ///
+    /// # Errors
+    /// A hard link between what is beneath the directory and what is not: two filesystems cannot share a file.
+    pub fn split_off(self, path: impl AsRef<[u8]>) -> Result<(Self, Option<Self>)> {
+        let path = path.as_ref();
+        let Some(directory) = self.resolve(path).filter(|id| *id != NodeId::ROOT && !self.entries(*id).is_empty()) else {
+            return Ok((self, None));
+        };
+        let mut names_beneath: HashMap<NodeId, u32> = HashMap::new();
+        self.walk_beneath(directory, |_, id| {
+            if self.node(id).links > 1 {
+                *names_beneath.entry(id).or_default() += 1;
+            }
+            Ok(())
+        })?;
+        let shared = |id: &NodeId| names_beneath.get(id).is_some_and(|names| *names != self.node(*id).links);
+        if let Some(id) = self.nodes().map(|(id, _)| id).find(shared) {
+            return Err(Error::invalid("a hard link leads out of the mount point; two filesystems cannot share a file").at_path(self.path_of(id)));
+        }
+        let mut beneath = TreeBuilder::new();
+        beneath.overlay_beneath(&self, directory, 0)?;
+        let beneath = beneath.freeze()?;
+        let place = self.path_of(directory);
+        let metadata = self.node(directory).metadata;
+        let mut rest = TreeBuilder::from_tree(self);
+        rest.remove(&place)?;
+        rest.add(&place, metadata, NewNode::Directory)?;
+        Ok((rest.freeze()?, Some(beneath)))
+    }
+
+    /// Raises the number of every file's contents by `base`, as [`crate::content::ContentStore::add_store`] did with the
+    /// contents themselves.
+    ///
+    /// # Errors
+    /// Over 2^32 contents.
+    pub fn raise_contents(&mut self, base: u32) -> Result<()> {
+        if base == 0 {
+            return Ok(());
+        }
+        for node in &mut self.nodes {
+            if let NodeKind::File(file) = &mut node.kind {
+                file.content = file.content.0.checked_add(base).map(ContentId).ok_or_else(|| Error::limit("over 2^32 files"))?;
             }
         }
         Ok(())
@@ -517,6 +576,22 @@ mod tests {
         assert_eq!(tree.lookup("etc/a"), tree.lookup("etc/b"));
         let NodeKind::File(file) = tree.node(tree.lookup("etc/a").unwrap()).kind else { panic!("no file") };
         assert_eq!(file.content, ContentId(10));
+    }
+
+    #[test]
+    fn splitting_takes_what_is_beneath_and_leaves_the_mount_point() {
+        let mut tree = builder(&["boot/", "boot/efi/", "boot/efi/EFI/", "boot/efi/EFI/a", "etc/", "f"]);
+        tree.link("boot/efi/b", "boot/efi/EFI/a").unwrap();
+        let (rest, beneath) = tree.freeze().unwrap().split_off("/boot/efi").unwrap();
+        assert_eq!(paths(&rest), ["", "boot", "boot/efi", "etc", "f"]);
+        let beneath = beneath.unwrap();
+        assert_eq!(paths(&beneath), ["", "EFI", "EFI/a", "b"]);
+        assert_eq!(beneath.lookup("b"), beneath.lookup("EFI/a"));
+        assert!(rest.split_off("none").unwrap().1.is_none());
+
+        let mut tree = builder(&["boot/", "f"]);
+        tree.link("boot/g", "f").unwrap();
+        assert!(tree.freeze().unwrap().split_off("boot").is_err());
     }
 
     #[test]
