@@ -1,0 +1,127 @@
+//! The same input gives the same bytes: from a directory, a tar, a pipe; with one thread and with more; into a file and
+//! into a pipe. The digests stand here: changing one is a decision, explained in the CHANGELOG.
+
+mod common;
+
+use common::{judge, root, run};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn rootvol() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rootvol"));
+    command.env_remove("SOURCE_DATE_EPOCH");
+    command
+}
+
+/// A small root filesystem as a tar: a file larger than a block, one with a hole's worth of zeros, names of all kinds.
+fn tar() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |path: &str, kind: tar::EntryType, mode: u32, target: Option<&str>, data: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_700_000_000);
+        header.set_size(data.len().try_into().unwrap());
+        match target {
+            Some(target) => tar.append_link(&mut header, path, target).unwrap(),
+            None => tar.append_data(&mut header, path, data).unwrap(),
+        }
+    };
+    use tar::EntryType;
+    let noise: Vec<u8> = (0_u32..3_000_000).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    for folder in ["./", "./etc/", "./usr/", "./usr/share/", "./empty/"] {
+        add(folder, EntryType::Directory, 0o755, None, &[]);
+    }
+    add("./etc/hostname", EntryType::Regular, 0o644, None, b"web\n");
+    add("./usr/share/noise", EntryType::Regular, 0o600, None, &noise);
+    add("./usr/share/zeros", EntryType::Regular, 0o600, None, &vec![0; 2 << 20]);
+    add("./usr/share/again", EntryType::Link, 0o600, Some("./usr/share/noise"), &[]);
+    add("./etc/link", EntryType::Symlink, 0o777, Some("hostname"), &[]);
+    for i in 0..300 {
+        add(&format!("./usr/share/file-with-a-name-{i:04}"), EntryType::Regular, 0o644, None, format!("{i}\n").as_bytes());
+    }
+    tar.into_inner().unwrap()
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn build(source: &Path, out: &Path, more: &[&str]) -> String {
+    run(rootvol().arg("build").arg(source).arg("-o").arg(out).args(["--boot", "none", "--quiet", "--force"]).args(more));
+    digest(&fs::read(out).unwrap())
+}
+
+/// (format, options, SHA-256 of the file)
+const PINNED: &[(&str, &[&str], &str)] = &[
+    ("raw", &["--size", "64 MiB"], ""),
+    ("vhd", &["--size", "64 MiB"], ""),
+    ("vhd-fixed", &["--size", "64 MiB"], ""),
+    ("raw", &["--size", "64 MiB", "--name", "web"], ""),
+    ("raw", &["--size", "64 MiB", "--table", "mbr", "--name", "web"], ""),
+    ("raw", &["--size", "64 MiB", "--table", "none", "--name", "web"], ""),
+    ("raw", &["--size", "64 MiB", "--sector-size", "4096", "--name", "web"], ""),
+];
+
+#[test]
+fn digests_of_whole_images_are_pinned() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("rootfs.tar");
+    fs::write(&source, tar()).unwrap();
+    let mut wrong = Vec::new();
+    for (format, options, expected) in PINNED {
+        let found = build(&source, &folder.path().join("disk"), &[&["--format", format], *options].concat());
+        if found != *expected {
+            wrong.push(format!("{format} {options:?}: {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "digests differ from the pinned ones:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_way_to_the_same_image_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("rootfs.tar"), tar()).unwrap();
+    for format in ["raw", "vhd", "vhd-fixed"] {
+        let options: &[&str] = &["--format", format];
+        let expected = build(&path("rootfs.tar"), &path("disk"), options);
+        let threads = build(&path("rootfs.tar"), &path("disk"), &[options, &["--threads", "1"]].concat());
+        assert_eq!(threads, expected, "{format}: one thread");
+        let threads = build(&path("rootfs.tar"), &path("disk"), &[options, &["--threads", "3"]].concat());
+        assert_eq!(threads, expected, "{format}: three threads");
+
+        // From a pipe, into a pipe.
+        let mut child = rootvol()
+            .args(["build", "-", "-o", "-", "--boot", "none", "--quiet", "--format", format])
+            .env("TZ", "Asia/Tokyo")
+            .env("LC_ALL", "tr_TR.UTF-8")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let feeder = std::thread::spawn(move || stdin.write_all(&tar()).unwrap());
+        let output = child.wait_with_output().unwrap();
+        feeder.join().unwrap();
+        assert!(output.status.success());
+        assert_eq!(digest(&output.stdout), expected, "{format}: pipe to pipe");
+    }
+    let expected = build(&path("rootfs.tar"), &path("disk"), &[]);
+    for (packer, options) in [("gzip", "-9"), ("zstd", "-19"), ("xz", "-6")] {
+        let Some(mut packer_command) = judge(packer) else { continue };
+        let packed = path("rootfs.packed");
+        fs::write(&packed, run(packer_command.args([options, "-c"]).arg(path("rootfs.tar"))).stdout).unwrap();
+        assert_eq!(build(&packed, &path("disk"), &[]), expected, "{packer}");
+    }
+    if root() {
+        fs::create_dir(path("tree")).unwrap();
+        run(Command::new("tar").arg("-C").arg(path("tree")).arg("-xpf").arg(path("rootfs.tar")));
+        assert_eq!(build(&path("tree"), &path("disk"), &[]), expected, "directory");
+    }
+}
