@@ -40,7 +40,7 @@ missing() {
 }
 
 # --- Debian packages
-plain=(e2fsprogs dosfstools mtools gdisk fdisk attr acl libarchive-tools tar xz-utils zstd gzip
+plain=(strace e2fsprogs dosfstools mtools gdisk fdisk attr acl libarchive-tools tar xz-utils zstd gzip
        mmdebstrap busybox-static grub-common binutils ca-certificates gcc libc6-dev
        python3 python3-venv util-linux mount)
 # QEMU has to come from one suite: mixing bookworm and bookworm-backports would
@@ -90,7 +90,7 @@ fi
 
 # --- Is everything there?
 bad=0
-for c in mke2fs e2fsck debugfs dumpe2fs tune2fs resize2fs mkfs.fat fsck.fat mcopy mdir minfo sgdisk sfdisk fdisk \
+for c in strace mke2fs e2fsck debugfs dumpe2fs tune2fs resize2fs mkfs.fat fsck.fat mcopy mdir minfo sgdisk sfdisk fdisk \
          qemu-img qemu-io qemu-system-x86_64 qemu-system-aarch64 getfattr setfattr getfacl setfacl bsdtar tar xz zstd gzip \
          mmdebstrap busybox grub-fstest python3 losetup mount blkid objcopy cc cargo rustc; do
   command -v "$c" >/dev/null || { say "MISSING: command $c"; bad=1; }

@@ -1,0 +1,97 @@
+//! Every command and code block of the README runs here (the test command itself is run by `.ci/run`).
+
+mod common;
+
+use common::{lab, run};
+use rootvol::Size;
+use rootvol::format::Format;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const README: &str = include_str!("../README.md");
+
+/// The fenced block behind the line `<!-- marker -->`.
+fn block(marker: &str) -> &'static str {
+    let (_, rest) = README.split_once(&format!("<!-- {marker} -->\n")).unwrap_or_else(|| panic!("README has no block {marker}"));
+    let (_, rest) = rest.split_once('\n').unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+/// The README's program, line by line.
+fn program() -> Result<(), Box<dyn std::error::Error>> {
+    // readme: begin
+    let tree = rootvol::source::open("rootfs.tar.zst")?;
+    let disk = rootvol::DiskSpec::bootable(tree).name("web").free(Size::gib(1)).plan()?; // nothing is written yet
+    println!("{disk}");                                                                  // map, sizes, loader, kernel
+    let report = disk.write_file("web.vhd", Format::Vhd)?;                               // atomic, hashed
+    let request = report.import_image("my-bucket", "images/web.vhd")?;
+    std::fs::write("import-image.json", request.to_json())?;
+    // readme: end
+    Ok(())
+}
+
+#[test]
+fn the_program_is_the_readme_s_and_runs() {
+    let own = include_str!("readme.rs");
+    let (_, rest) = own.split_once("// readme: begin\n").unwrap();
+    let (code, _) = rest.split_once("    // readme: end").unwrap();
+    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(squeeze(code), squeeze(block("first-program")), "README and tests/readme.rs differ");
+    let Some(tar) = lab("debian.tar") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let packed = zstd::encode_all(fs::File::open(tar).unwrap(), 1).unwrap();
+    fs::write(folder.path().join("rootfs.tar.zst"), packed).unwrap();
+    std::env::set_current_dir(folder.path()).unwrap();
+    program().unwrap();
+    let request: serde_json::Value = serde_json::from_slice(&fs::read("import-image.json").unwrap()).unwrap();
+    assert_eq!(request["DiskContainers"][0]["UserBucket"]["S3Key"], "images/web.vhd");
+    std::env::set_current_dir("/").unwrap();
+}
+
+#[test]
+fn the_first_command_makes_an_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = block("first-image").trim().replace("cargo run --release --", env!("CARGO_BIN_EXE_rootvol"));
+    let output = run(Command::new("sh").arg("-ec").arg(command).current_dir(folder.path()));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("ext4") && said.contains("Next:"), "{said}");
+    assert!(folder.path().join("first.vhd").exists());
+}
+
+/// The Debian walk-through, with the tree that is there already; its scripts are the ones that CI has run.
+#[test]
+fn the_debian_steps_name_what_there_is() {
+    let steps = block("debian");
+    for step in steps.lines() {
+        let program = step.split_whitespace().find(|word| !word.contains('=')).unwrap();
+        if program.contains('/') {
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(program).exists(), "{program} is not there");
+        }
+    }
+    let Some(tar) = lab("debian.tar") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("target/lab")).unwrap();
+    std::os::unix::fs::symlink(tar, folder.path().join("target/lab/debian.tar")).unwrap();
+    let build = steps.lines().find(|line| line.contains("-- build")).unwrap().replace("cargo run --release --", env!("CARGO_BIN_EXE_rootvol"));
+    run(Command::new("sh").arg("-ec").arg(build).current_dir(folder.path()));
+    for companion in ["", ".report.json", ".blocks.jsonl", ".import-image.json", ".containers.json", ".import-snapshot.json", ".register-image.json"] {
+        assert!(folder.path().join(format!("web.vhd{companion}")).exists(), "web.vhd{companion} is not there");
+    }
+}
+
+#[test]
+fn every_code_block_is_known_to_these_tests() {
+    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "bench", "long"];
+    let lines: Vec<&str> = README.lines().collect();
+    let mut inside = false;
+    for (at, line) in lines.iter().enumerate() {
+        if line.starts_with("```") {
+            inside = !inside;
+            if inside {
+                let marker = lines[at - 1].trim_start_matches("<!-- ").trim_end_matches(" -->");
+                assert!(known.contains(&marker), "the block at line {} has no marker that a test knows", at + 1);
+            }
+        }
+    }
+}
