@@ -6,6 +6,9 @@
 use super::Digest;
 use ::sha2::{Digest as _, Sha256};
 
+/// The most messages that any kernel works on at once.
+pub const MESSAGES_MAX: usize = 16;
+
 /// How many messages a call should be given for the best rate.
 #[must_use]
 pub fn preferred_messages() -> usize {

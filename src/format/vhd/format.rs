@@ -55,11 +55,7 @@ impl DiskGeometry {
                 (63, 16, total_sectors / 63)
             }
         };
-        Self {
-            cylinders: u16::try_from(cylinder_times_heads / heads).unwrap_or(u16::MAX),
-            heads: u8::try_from(heads).unwrap_or(16),
-            sectors_per_track,
-        }
+        Self { cylinders: u16::try_from(cylinder_times_heads / heads).unwrap_or(u16::MAX), heads: u8::try_from(heads).unwrap_or(16), sectors_per_track }
     }
 }
 

@@ -55,7 +55,7 @@ fn check_size(map: &AllocationMap) -> Result<u64> {
     if size_bytes > VHD_MAX_BYTES {
         return Err(Error::limit(format!("a VHD holds at most 2040 GiB and the disk has {}: use the format raw", Size::bytes(size_bytes))));
     }
-    if size_bytes == 0 || size_bytes % SECTOR_BYTES != 0 {
+    if size_bytes == 0 || !size_bytes.is_multiple_of(SECTOR_BYTES) {
         return Err(Error::invalid(format!("a VHD holds whole sectors of 512 bytes and the disk has {size_bytes} bytes")));
     }
     Ok(size_bytes)
@@ -157,7 +157,7 @@ impl DynamicWriter {
 
     /// Gives the sector bitmap, if a block of the VHD begins here.
     fn begin_block(&mut self, emit: &mut Emit<'_>) -> Result<()> {
-        if self.next % BLOCKS_EACH == 0 {
+        if self.next.is_multiple_of(BLOCKS_EACH) {
             emit(Piece::Bytes(&[0xff; usize_of(bitmap_bytes_written())]))?;
         }
         Ok(())
