@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Exists,
     /// The operating system reported an error.
     Io,
+    /// A mistake in this crate or in a caller's implementation of its traits: something panicked.
+    Internal,
 }
 
 /// An error with its kind, its place and its cause.
@@ -147,7 +149,7 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+        self.0.source.as_deref().map(|source| -> &(dyn std::error::Error + 'static) { source })
     }
 }
 

@@ -1,0 +1,135 @@
+//! Opening disk images: the disk's bytes, by position.
+
+use super::{Format, vhd};
+use crate::error::{Error, Result};
+use crate::units::u64_of;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// A disk in an image file, read by position from any thread.
+pub trait DiskReader: Send + Sync {
+    /// The disk's size.
+    fn size_bytes(&self) -> u64;
+
+    /// The container that it lies in.
+    fn format(&self) -> Format;
+
+    /// Fills `out` with the disk's bytes from `offset_bytes`.
+    ///
+    /// # Errors
+    /// A range outside the disk, a file that is shorter than it was, I/O.
+    fn read_exact_at(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()>;
+}
+
+/// Opens the disk image at `path`. Without `format` its magic tells a VHD; all else is raw.
+///
+/// [`Format::Vhd`] and [`Format::VhdFixed`] both mean "a VHD": its footer says which. Nothing that an image names is
+/// ever opened.
+///
+/// # Errors
+/// What is no regular file or block device, and what breaks its format.
+pub fn open(path: impl AsRef<Path>, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
+    let path = path.as_ref();
+    let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
+    let file = open_readable(path).map_err(named)?;
+    open_file(file, format).map_err(named)
+}
+
+/// [`open`] for a file that is open already.
+///
+/// # Errors
+/// What breaks its format, I/O.
+pub fn open_file(file: File, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
+    let image = ImageFile::new(file)?;
+    match format {
+        Some(Format::Raw) => Ok(Box::new(RawDisk { image })),
+        Some(Format::Vhd | Format::VhdFixed) => vhd::read::open(image),
+        None if vhd::read::is_vhd(&image)? => vhd::read::open(image),
+        None => Ok(Box::new(RawDisk { image })),
+    }
+}
+
+/// Opens what can be read by position, without ever waiting for the other end of a pipe.
+fn open_readable(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().try_into().unwrap_or(0));
+    }
+    let file = options.open(path).map_err(|error| Error::io("cannot open", error))?;
+    let kind = file.metadata().map_err(|error| Error::io("cannot look at the file", error))?.file_type();
+    #[cfg(unix)]
+    let is_device = std::os::unix::fs::FileTypeExt::is_block_device(&kind);
+    #[cfg(not(unix))]
+    let is_device = false;
+    if kind.is_file() || is_device { Ok(file) } else { Err(Error::invalid("a disk image is a regular file or a block device, and this is neither")) }
+}
+
+/// An open file of known length.
+pub(super) struct ImageFile {
+    file: File,
+    pub(super) len_bytes: u64,
+}
+
+impl ImageFile {
+    fn new(mut file: File) -> Result<Self> {
+        // The end, not the metadata: a block device has no length there.
+        let len_bytes = io::Seek::seek(&mut file, io::SeekFrom::End(0)).map_err(|error| Error::io("cannot find the file's length", error))?;
+        Ok(Self { file, len_bytes })
+    }
+
+    /// Fills `out` from the file's `offset_bytes`.
+    pub(super) fn read_exact_at(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
+        let mut done = 0;
+        while done < out.len() {
+            let at = offset_bytes.checked_add(u64_of(done)).ok_or_else(|| Error::corrupt("an offset over 2^64 in the image"))?;
+            match read_at(&self.file, at, &mut out[done..]) {
+                Ok(0) => return Err(Error::corrupt(format!("the image ends where {} more bytes were expected", out.len() - done)).at_offset(at)),
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("cannot read the image", error).at_offset(at)),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, offset_bytes: u64, out: &mut [u8]) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, out, offset_bytes)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, offset_bytes: u64, out: &mut [u8]) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, out, offset_bytes)
+}
+
+/// Refuses a range that is not inside a disk of `size_bytes`.
+pub(super) fn check_range(offset_bytes: u64, len: usize, size_bytes: u64) -> Result<()> {
+    match offset_bytes.checked_add(u64_of(len)) {
+        Some(end) if end <= size_bytes => Ok(()),
+        _ => Err(Error::invalid(format!("{len} bytes of a disk that has {size_bytes}")).at_offset(offset_bytes)),
+    }
+}
+
+struct RawDisk {
+    image: ImageFile,
+}
+
+impl DiskReader for RawDisk {
+    fn size_bytes(&self) -> u64 {
+        self.image.len_bytes
+    }
+
+    fn format(&self) -> Format {
+        Format::Raw
+    }
+
+    fn read_exact_at(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
+        check_range(offset_bytes, out.len(), self.image.len_bytes)?;
+        self.image.read_exact_at(offset_bytes, out)
+    }
+}

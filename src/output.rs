@@ -1,1 +1,0 @@
-//! Files, pipes and devices that images are written to.

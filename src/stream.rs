@@ -1,1 +1,0 @@
-//! The one loop that fills, hashes, encodes and writes blocks.

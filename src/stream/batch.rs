@@ -1,0 +1,157 @@
+//! A batch of blocks: the unit that a thread works on. It has as many blocks as the hash wants at a time.
+
+use super::Blocks;
+use crate::checksum::sha256::{MESSAGES_MAX, hash_blocks};
+use crate::checksum::{BlockState, Digest, is_zero};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{BlockEncoder, Encoded};
+use crate::layout::{AllocationMap, RunKind, fill};
+use crate::units::{BLOCK_LEN, BlockIndex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// One block on its way, with its buffers. Buffers are allocated once and used again.
+pub(super) struct Slot {
+    pub(super) index: BlockIndex,
+    pub(super) state: BlockState,
+    pub(super) digest: Digest,
+    /// Bytes of the block that lie on the disk.
+    len: usize,
+    encoded: Encoded,
+    /// The block lies in it from `from` on, so that it begins with a cache line.
+    bytes: Vec<u8>,
+    from: usize,
+    scratch: Vec<u8>,
+}
+
+/// Blocks begin with a cache line: a vector load then never touches two.
+const ALIGN: usize = 64;
+
+impl Slot {
+    fn new() -> Self {
+        let bytes = vec![0; BLOCK_LEN + ALIGN];
+        let from = bytes.as_ptr().align_offset(ALIGN).min(ALIGN);
+        Self { index: BlockIndex(0), state: BlockState::Unused, digest: [0; 32], len: 0, encoded: Encoded::Verbatim, bytes, from, scratch: Vec::new() }
+    }
+
+    /// All 512 KiB; what is behind a short last block is zero.
+    pub(super) fn block(&self) -> &[u8; BLOCK_LEN] {
+        self.bytes[self.from..].first_chunk().expect("the buffer has 512 KiB behind its first cache line")
+    }
+
+    /// What the image file holds of the block.
+    pub(super) fn encoded(&self) -> &[u8] {
+        match self.encoded {
+            Encoded::Verbatim => &self.bytes[self.from..self.from + self.len],
+            Encoded::InBuffer => &self.scratch,
+        }
+    }
+
+    fn fill(&mut self, disk: Blocks<'_>, index: BlockIndex) -> Result<()> {
+        let len = disk.block_len(index);
+        let (inside, behind) = self.bytes[self.from..self.from + BLOCK_LEN].split_at_mut(len);
+        behind.fill(0);
+        fill(disk.layout, disk.contents, index.offset_bytes(), inside)?;
+        self.state = if is_zero(inside) { BlockState::Zero } else { BlockState::Data };
+        self.index = index;
+        self.len = len;
+        Ok(())
+    }
+
+    fn encode(&mut self, encoder: &dyn BlockEncoder) {
+        self.scratch.clear();
+        self.encoded = encoder.encode(self.index, &self.bytes[self.from..self.from + self.len], &mut self.scratch);
+    }
+}
+
+/// Some blocks, ascending, not always neighbours.
+pub(super) struct Batch {
+    /// As many as there ever were to do at a time.
+    slots: Vec<Slot>,
+    /// The blocks to do.
+    indices: Vec<BlockIndex>,
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        Self { slots: Vec::new(), indices: Vec::new() }
+    }
+
+    /// Takes the next blocks to do, `count` at most; `false` if there are none left.
+    pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, count: usize) -> bool {
+        self.indices.clear();
+        self.indices.extend(cursor.take(count));
+        !self.indices.is_empty()
+    }
+
+    /// The blocks that were done.
+    pub(super) fn done(&self) -> &[Slot] {
+        &self.slots[..self.indices.len()]
+    }
+
+    /// Fills, hashes and encodes the blocks. A panic of the layout, the contents or the encoder becomes an error.
+    pub(super) fn process(&mut self, disk: Blocks<'_>, encoder: &dyn BlockEncoder, is_stopped: &dyn Fn() -> bool) -> Result<()> {
+        // Nothing is looked at after a panic: the stream ends.
+        catch_unwind(AssertUnwindSafe(|| self.try_process(disk, encoder, is_stopped))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            Err(Error::new(ErrorKind::Internal, format!("making a block panicked: {}", text.unwrap_or("no reason given"))))
+        })
+    }
+
+    fn try_process(&mut self, disk: Blocks<'_>, encoder: &dyn BlockEncoder, is_stopped: &dyn Fn() -> bool) -> Result<()> {
+        while self.slots.len() < self.indices.len() {
+            self.slots.push(Slot::new());
+        }
+        for (slot, index) in self.slots.iter_mut().zip(&self.indices) {
+            if is_stopped() {
+                return Err(super::cancelled());
+            }
+            slot.fill(disk, *index)?;
+        }
+        let mut data = [BlockIndex(0); MESSAGES_MAX];
+        let mut messages: [&[u8]; MESSAGES_MAX] = [&[]; MESSAGES_MAX];
+        let mut digests = [[0; 32]; MESSAGES_MAX];
+        let mut count = 0;
+        for slot in self.done().iter().filter(|slot| slot.state == BlockState::Data) {
+            data[count] = slot.index;
+            messages[count] = slot.block();
+            count += 1;
+        }
+        hash_blocks(&messages[..count], &mut digests[..count]);
+        let slots = self.slots[..self.indices.len()].iter_mut().filter(|slot| slot.state == BlockState::Data);
+        for ((slot, digest), index) in slots.zip(&digests).zip(&data) {
+            assert_eq!(slot.index, *index, "a digest for each block of data");
+            slot.digest = *digest;
+            slot.encode(encoder);
+        }
+        Ok(())
+    }
+}
+
+/// Where in the runs the next block to fill is.
+pub(super) struct Cursor<'a> {
+    map: &'a AllocationMap,
+    run: usize,
+    within: u64,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(map: &'a AllocationMap) -> Self {
+        Self { map, run: 0, within: 0 }
+    }
+
+    fn take(&mut self, count: usize) -> impl Iterator<Item = BlockIndex> + '_ {
+        std::iter::from_fn(|| self.next()).take(count)
+    }
+
+    fn next(&mut self) -> Option<BlockIndex> {
+        loop {
+            let run = self.map.runs().get(self.run)?;
+            if run.kind == RunKind::Filled && self.within < run.count {
+                self.within += 1;
+                return Some(BlockIndex(run.first.0 + self.within - 1));
+            }
+            self.run += 1;
+            self.within = 0;
+        }
+    }
+}

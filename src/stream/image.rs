@@ -1,0 +1,107 @@
+//! Blocks into an image file: the format's pieces go to the output, counted and, where asked, hashed.
+
+use super::Consumer;
+use super::batch::Slot;
+use crate::checksum::BlockState;
+use crate::error::Result;
+use crate::format::{Format, ImageWriter, Piece};
+use crate::output::Output;
+use crate::report::FileSummary;
+use crate::units::{BlockIndex, u64_of, usize_of};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+
+pub(super) struct ImageFile<'a> {
+    format: Format,
+    planned_bytes: Option<u64>,
+    writer: Box<dyn ImageWriter>,
+    target: Target<'a>,
+}
+
+/// The output, with what is known of all that went there.
+struct Target<'a> {
+    output: &'a mut dyn Output,
+    len_bytes: u64,
+    sha256: Option<Sha256>,
+}
+
+impl<'a> ImageFile<'a> {
+    pub(super) fn new(format: Format, planned_bytes: Option<u64>, writer: Box<dyn ImageWriter>, output: &'a mut dyn Output, file_sha256: bool) -> Self {
+        Self { format, planned_bytes, writer, target: Target { output, len_bytes: 0, sha256: file_sha256.then(Sha256::new) } }
+    }
+
+    pub(super) fn summary(self) -> FileSummary {
+        let hex = |digest: &[u8]| {
+            digest.iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+        };
+        let sha256 = self.target.sha256.map(|sha256| hex(&sha256.finalize()));
+        FileSummary { format: self.format.name().to_owned(), size_bytes: self.target.len_bytes, sha256 }
+    }
+}
+
+impl Target<'_> {
+    fn put(&mut self, piece: Piece<'_>) -> Result<()> {
+        match piece {
+            Piece::Bytes(bytes) => {
+                self.output.write(bytes)?;
+                self.len_bytes += u64_of(bytes.len());
+                if let Some(sha256) = &mut self.sha256 {
+                    sha256.update(bytes);
+                }
+            }
+            Piece::Zeros(len_bytes) => {
+                self.output.zeros(len_bytes)?;
+                self.count_zeros(len_bytes);
+            }
+            Piece::Unused(len_bytes) => {
+                self.output.unused(len_bytes)?;
+                self.count_zeros(len_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn count_zeros(&mut self, len_bytes: u64) {
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        self.len_bytes += len_bytes;
+        if let Some(sha256) = &mut self.sha256 {
+            let mut left = len_bytes;
+            while left > 0 {
+                let now = left.min(u64_of(ZEROS.len()));
+                sha256.update(&ZEROS[..usize_of(now)]);
+                left -= now;
+            }
+        }
+    }
+}
+
+impl Consumer for ImageFile<'_> {
+    fn begin(&mut self) -> Result<()> {
+        self.writer.begin(&mut |piece| self.target.put(piece))
+    }
+
+    fn filled(&mut self, slot: &Slot) -> Result<()> {
+        match slot.state {
+            BlockState::Data => self.writer.data(slot.index, slot.encoded(), &mut |piece| self.target.put(piece)),
+            _ => self.writer.zeros(slot.index, 1, &mut |piece| self.target.put(piece)),
+        }
+    }
+
+    fn run(&mut self, first: BlockIndex, count: u64, state: BlockState) -> Result<()> {
+        match state {
+            BlockState::Zero => self.writer.zeros(first, count, &mut |piece| self.target.put(piece)),
+            _ => self.writer.unused(first, count, &mut |piece| self.target.put(piece)),
+        }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.writer.finish(&mut |piece| self.target.put(piece))?;
+        if let Some(planned) = self.planned_bytes {
+            assert_eq!(self.target.len_bytes, planned, "the file is as long as planned");
+        }
+        self.target.output.finish()
+    }
+}

@@ -1,0 +1,345 @@
+//! The one loop: blocks are filled, hashed and encoded on threads, and leave in order on the caller's thread.
+//!
+//! ```text
+//!             ┌► take a batch ► fill ► zero? ► hash ► encode ─┐          caller's thread
+//!   free  ────┼► …                                            ├─► done ─► in order ► image ► output
+//!  batches    └► … (one loop a thread)                        ┘            │        or a sink
+//!     ▲────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The layout's runs say what there is to do; nothing is kept for blocks that nobody reads. A thread first takes a free
+//! batch of buffers, then the next blocks: so whoever holds the earliest blocks can always go on, and nothing waits in a
+//! circle. The number of batches is fixed, and with it the memory. What leaves does not depend on the number of threads:
+//! neither the bytes nor, where several things fail, the error.
+//!
+//! With one thread there is none: the same steps one after the other on the caller's.
+
+mod batch;
+mod feed;
+mod image;
+
+use crate::checksum::{BlockChecksums, BlockState, Digest, ZERO_BLOCK_DIGEST};
+use crate::content::Contents;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{BlockEncoder, ImagePlan};
+use crate::layout::{AllocationMap, Layout, RunKind, fill};
+use crate::output::Output;
+use crate::report::FileSummary;
+use crate::units::{BLOCK_BYTES, BLOCK_LEN, BlockIndex, usize_of};
+use batch::Slot;
+use feed::{Feed, with_feed};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The most threads that are started: more than any machine that builds images has, and few enough for their buffers.
+pub const THREADS_MAX: usize = 256;
+/// Progress is told at most ten times a second, and a cancellation noticed as often.
+const TICK: Duration = Duration::from_millis(100);
+/// Long runs without data are passed on in parts, so that a cancellation is noticed where zeros have to be written.
+const RUN_BLOCKS_MAX: u64 = 128;
+
+/// How to stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Threads that fill, hash and encode: 1 to [`THREADS_MAX`].
+    pub threads: usize,
+    /// Whether to hash the whole file too: one serial stream over every byte, holes included.
+    pub file_sha256: bool,
+}
+
+impl Default for StreamOptions {
+    /// As many threads as the machine runs at once, no hash of the file.
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { threads: threads.min(THREADS_MAX), file_sha256: false }
+    }
+}
+
+/// How far the stream is. Both numbers count used blocks only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the disk that have left.
+    pub done_bytes: u64,
+    /// Bytes of the disk that will.
+    pub total_bytes: u64,
+}
+
+/// A wish to stop, made from anywhere. Clones are one wish.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// No wish yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Wishes to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was wished to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Stops here if it was wished.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`].
+    pub fn check(&self) -> Result<()> {
+        if self.is_cancelled() { Err(cancelled()) } else { Ok(()) }
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "cancelled")
+}
+
+/// What is streamed: a disk, its contents, and its used blocks.
+#[derive(Clone, Copy)]
+pub struct Blocks<'a> {
+    /// The disk.
+    pub layout: &'a dyn Layout,
+    /// What its content segments refer to.
+    pub contents: &'a dyn Contents,
+    /// The used blocks of `layout`.
+    pub map: &'a AllocationMap,
+}
+
+impl Blocks<'_> {
+    /// Length of the block `index`: 512 KiB but for a short last one.
+    fn block_len(&self, index: BlockIndex) -> usize {
+        usize_of(self.map.size_bytes().saturating_sub(index.offset_bytes()).min(BLOCK_BYTES))
+    }
+}
+
+/// A used block, for uploaders in this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a> {
+    /// Which block.
+    pub index: BlockIndex,
+    /// Data or zero; unused blocks never come.
+    pub state: BlockState,
+    /// SHA-256 of `data`.
+    pub checksum: &'a Digest,
+    /// 512 KiB; a short last block is padded with zeros.
+    pub data: &'a [u8; BLOCK_LEN],
+}
+
+/// Gets every used block, ascending, on the thread that streams.
+pub trait BlockSink {
+    /// Takes a block. Its bytes are there only during the call; [`read_block`] makes them again at any time.
+    ///
+    /// # Errors
+    /// Whatever the sink cannot do ends the stream.
+    fn block(&mut self, block: Block<'_>) -> Result<()>;
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamSummary {
+    /// State and digest of every block.
+    pub checksums: BlockChecksums,
+    /// The file.
+    pub file: FileSummary,
+}
+
+/// Streams `disk` as `image` into `output` and finishes it (see [`Output::finish`]).
+///
+/// `progress` is called on this thread, at most ten times a second and once at the end; its `Break` cancels.
+///
+/// # Errors
+/// Those of the contents and the output, [`ErrorKind::Cancelled`], [`ErrorKind::Internal`] where a thread panicked.
+/// All threads have ended then; what was written is to be thrown away.
+pub fn run(
+    disk: Blocks<'_>,
+    image: ImagePlan,
+    output: &mut dyn Output,
+    options: &StreamOptions,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    cancel: &Cancel,
+) -> Result<StreamSummary> {
+    let encoder = image.encoder;
+    let mut file = image::ImageFile::new(image.format, image.size_bytes, image.writer, output, options.file_sha256);
+    let checksums = stream(disk, &*encoder, &mut file, options, progress, cancel)?;
+    Ok(StreamSummary { checksums, file: file.summary() })
+}
+
+/// Streams the used blocks of `disk` into `sink`.
+///
+/// # Errors
+/// Those of the contents and the sink, and those of [`run`].
+pub fn run_to_sink(
+    disk: Blocks<'_>,
+    sink: &mut dyn BlockSink,
+    options: &StreamOptions,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    cancel: &Cancel,
+) -> Result<BlockChecksums> {
+    stream(disk, &crate::format::Verbatim, &mut SinkConsumer { sink }, options, progress, cancel)
+}
+
+/// Makes one block of the disk, from any thread; what is unused and what is behind a short last block is zero.
+///
+/// # Errors
+/// A block outside the disk; those of the contents.
+pub fn read_block(layout: &dyn Layout, contents: &dyn Contents, index: BlockIndex, out: &mut [u8; BLOCK_LEN]) -> Result<()> {
+    let size_bytes = layout.size_bytes();
+    if index.0 >= size_bytes.div_ceil(BLOCK_BYTES) {
+        return Err(Error::invalid(format!("block {} of a disk that has {}", index.0, size_bytes.div_ceil(BLOCK_BYTES))));
+    }
+    let (inside, behind) = out.split_at_mut(usize_of((size_bytes - index.offset_bytes()).min(BLOCK_BYTES)));
+    behind.fill(0);
+    fill(layout, contents, index.offset_bytes(), inside)
+}
+
+/// Where blocks leave to, in order, from 0 to the end without gap.
+trait Consumer {
+    /// Before the first block.
+    fn begin(&mut self) -> Result<()>;
+    /// A block that was filled: data, or zeros after all.
+    fn filled(&mut self, slot: &Slot) -> Result<()>;
+    /// A run of zero or unused blocks.
+    fn run(&mut self, first: BlockIndex, count: u64, state: BlockState) -> Result<()>;
+    /// After the last block.
+    fn finish(&mut self) -> Result<()>;
+}
+
+struct SinkConsumer<'a> {
+    sink: &'a mut dyn BlockSink,
+}
+
+impl SinkConsumer<'_> {
+    fn zero(&mut self, index: BlockIndex) -> Result<()> {
+        static ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
+        self.sink.block(Block { index, state: BlockState::Zero, checksum: &ZERO_BLOCK_DIGEST, data: &ZEROS })
+    }
+}
+
+impl Consumer for SinkConsumer<'_> {
+    fn begin(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn filled(&mut self, slot: &Slot) -> Result<()> {
+        match slot.state {
+            BlockState::Data => self.sink.block(Block { index: slot.index, state: slot.state, checksum: &slot.digest, data: slot.block() }),
+            _ => self.zero(slot.index),
+        }
+    }
+
+    fn run(&mut self, first: BlockIndex, count: u64, state: BlockState) -> Result<()> {
+        match state {
+            BlockState::Zero => (first.0..first.0 + count).try_for_each(|index| self.zero(BlockIndex(index))),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn stream(
+    disk: Blocks<'_>,
+    encoder: &dyn BlockEncoder,
+    consumer: &mut dyn Consumer,
+    options: &StreamOptions,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    cancel: &Cancel,
+) -> Result<BlockChecksums> {
+    if options.threads == 0 || options.threads > THREADS_MAX {
+        return Err(Error::invalid(format!("{} threads: 1 to {THREADS_MAX} can be had", options.threads)));
+    }
+    let mut clock = Clock { progress, cancel, told: Instant::now(), state: Progress { done_bytes: 0, total_bytes: disk.map.used_blocks() * BLOCK_BYTES } };
+    with_feed(disk, encoder, options.threads, |feed| {
+        let checksums = deliver(disk, feed, consumer, &mut clock)?;
+        clock.tell()?;
+        Ok(checksums)
+    })
+}
+
+/// Walks all blocks of the disk in order.
+fn deliver(disk: Blocks<'_>, feed: &mut Feed<'_>, consumer: &mut dyn Consumer, clock: &mut Clock<'_>) -> Result<BlockChecksums> {
+    let mut checksums = BlockChecksums::new(disk.map.block_count());
+    let mut done = 0;
+    clock.cancel.check()?;
+    consumer.begin()?;
+    for run in disk.map.runs() {
+        pass(consumer, BlockIndex(done), run.first.0 - done, BlockState::Unused, clock)?;
+        match run.kind {
+            RunKind::Zeros => {
+                checksums.push_zeros(run.first, run.count);
+                pass(consumer, run.first, run.count, BlockState::Zero, clock)?;
+            }
+            RunKind::Filled => {
+                for index in run.first.0..run.first.0 + run.count {
+                    let slot = feed.next(clock)?;
+                    assert_eq!(slot.index.0, index, "blocks come in the order of the runs");
+                    match slot.state {
+                        BlockState::Data => checksums.push_data(slot.index, slot.digest),
+                        _ => checksums.push_zeros(slot.index, 1),
+                    }
+                    consumer.filled(slot)?;
+                    clock.advance(1)?;
+                }
+            }
+        }
+        done = run.first.0 + run.count;
+    }
+    pass(consumer, BlockIndex(done), disk.map.block_count() - done, BlockState::Unused, clock)?;
+    consumer.finish()?;
+    Ok(checksums)
+}
+
+/// Passes a run on that has no data.
+fn pass(consumer: &mut dyn Consumer, first: BlockIndex, count: u64, state: BlockState, clock: &mut Clock<'_>) -> Result<()> {
+    let mut left = count;
+    while left > 0 {
+        let now = left.min(RUN_BLOCKS_MAX);
+        consumer.run(BlockIndex(first.0 + count - left), now, state)?;
+        left -= now;
+        clock.advance(if state == BlockState::Zero { now } else { 0 })?;
+    }
+    Ok(())
+}
+
+/// Progress and cancellation.
+struct Clock<'a> {
+    progress: &'a mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    cancel: &'a Cancel,
+    told: Instant,
+    state: Progress,
+}
+
+impl Clock<'_> {
+    /// So many used blocks have left.
+    fn advance(&mut self, blocks: u64) -> Result<()> {
+        self.state.done_bytes += blocks * BLOCK_BYTES;
+        self.tick()
+    }
+
+    /// Called often, also while nothing leaves.
+    fn tick(&mut self) -> Result<()> {
+        self.cancel.check()?;
+        if self.told.elapsed() >= TICK { self.tell() } else { Ok(()) }
+    }
+
+    fn tell(&mut self) -> Result<()> {
+        self.told = Instant::now();
+        match (self.progress)(&self.state) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(cancelled()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
