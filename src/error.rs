@@ -99,6 +99,13 @@ impl Error {
         self
     }
 
+    /// Says in which part of the input it is, in front of the message; keeps kind, path and offset.
+    #[must_use]
+    pub fn within(mut self, part: impl fmt::Display) -> Self {
+        self.0.message = format!("in {part}: {}", self.0.message);
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -199,6 +199,13 @@ impl TreeBuilder {
         Some((id, &self.nodes[id.index()]))
     }
 
+    /// The number of nodes made so far, with implied directories and with those that nothing names any more: what a
+    /// limit on memory counts.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Changes the metadata of a node.
     ///
     /// # Errors

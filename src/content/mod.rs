@@ -1,5 +1,11 @@
 //! The contents of files: read by position, in any order, from any thread.
 
+mod positional;
+mod spool;
+
+pub(crate) use positional::read_exact_at;
+pub use spool::{Spool, SpoolOptions, Spooled};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::{ContentId, u64_of, usize_of};
 use std::fmt;

@@ -1,0 +1,124 @@
+//! The contents of the files of a directory, opened when they are read.
+
+use super::beneath::open_beneath;
+use crate::content::{Contents, read_exact_at};
+use crate::error::{Error, ErrorKind, Result};
+use crate::source::regular::Stamp;
+use crate::units::{ContentId, index_of, u64_of};
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Files that are kept open, because they are read in more than one piece.
+const OPEN_FILES: usize = 16;
+
+/// A file as the scan found it.
+#[derive(Debug, Clone, Copy)]
+struct Scanned {
+    path_start: usize,
+    path_length: u32,
+    size: u64,
+    stamp: Stamp,
+}
+
+/// The files of a directory, by their number.
+#[derive(Debug)]
+pub(super) struct Files {
+    root: OwnedFd,
+    /// All paths, one after the other.
+    paths: Vec<u8>,
+    scanned: Vec<Scanned>,
+    /// The last used last.
+    open: Mutex<Vec<(ContentId, Arc<File>)>>,
+}
+
+impl Files {
+    pub(super) fn new(root: OwnedFd) -> Self {
+        Self { root, paths: Vec::new(), scanned: Vec::new(), open: Mutex::default() }
+    }
+
+    /// The number of files.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.scanned.len()).expect("push bounds it")
+    }
+
+    pub(super) fn push(&mut self, path: &[u8], size: u64, stamp: Stamp) -> Result<ContentId> {
+        let number = u32::try_from(self.scanned.len()).ok().filter(|number| *number < u32::MAX).ok_or_else(|| Error::limit("over 2^32 files"))?;
+        let path_length = u32::try_from(path.len()).map_err(|_| Error::limit("a path of over 4 GiB"))?;
+        self.scanned.push(Scanned { path_start: self.paths.len(), path_length, size, stamp });
+        self.paths.extend_from_slice(path);
+        Ok(ContentId(number))
+    }
+
+    fn path(&self, file: &Scanned) -> &[u8] {
+        &self.paths[file.path_start..][..index_of(file.path_length)]
+    }
+
+    fn open_file(&self, scanned: &Scanned) -> Result<File> {
+        let fd = open_beneath(self.root.as_fd(), self.path(scanned), OFlags::RDONLY).map_err(|errno| match errno {
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO => changed("was there when it was scanned and is not now"),
+            errno => Error::io("cannot open", errno.into()),
+        })?;
+        let file = File::from(fd);
+        let metadata = file.metadata().map_err(|error| Error::io("cannot look at", error))?;
+        if !metadata.is_file() {
+            return Err(changed("is no file any more"));
+        }
+        scanned.stamp.difference(Stamp::of(&metadata)).map_or(Ok(file), |difference| Err(changed(&difference)))
+    }
+
+    fn cached(&self, id: ContentId) -> Option<Arc<File>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = open.iter().position(|(known, _)| *known == id)?;
+        let entry = open.remove(at);
+        let file = Arc::clone(&entry.1);
+        open.push(entry);
+        Some(file)
+    }
+
+    fn keep(&self, id: ContentId, file: &Arc<File>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= OPEN_FILES {
+            open.remove(0);
+        }
+        open.push((id, Arc::clone(file)));
+    }
+
+    fn read(&self, id: ContentId, scanned: &Scanned, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
+        let end = offset_bytes.checked_add(u64_of(out.len())).filter(|end| *end <= scanned.size);
+        end.ok_or_else(|| Error::invalid(format!("{} bytes at {offset_bytes} of a file of {}", out.len(), scanned.size)))?;
+        let file = match self.cached(id) {
+            Some(file) => file,
+            None => {
+                let file = Arc::new(self.open_file(scanned)?);
+                if u64_of(out.len()) < scanned.size {
+                    self.keep(id, &file);
+                }
+                file
+            }
+        };
+        let read = read_exact_at(&file, offset_bytes, out);
+        // One look behind the reading finds every change since the scan.
+        let now = file.metadata().map_err(|error| Error::io("cannot look at", error))?;
+        if let Some(difference) = scanned.stamp.difference(Stamp::of(&now)) {
+            return Err(changed(&difference));
+        }
+        read.map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => changed("ends before the length that it says"),
+            _ => Error::io("cannot read", error).at_offset(offset_bytes),
+        })
+    }
+}
+
+impl Contents for Files {
+    fn read_exact_at(&self, id: ContentId, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
+        let scanned = self.scanned.get(index_of(id.0)).ok_or_else(|| Error::invalid(format!("contents {} of a directory of {}", id.0, self.scanned.len())))?;
+        self.read(id, scanned, offset_bytes, out).map_err(|error| error.at_path(self.path(scanned)))
+    }
+}
+
+fn changed(how: &str) -> Error {
+    Error::new(ErrorKind::SourceChanged, how)
+}

@@ -1,0 +1,150 @@
+//! What a caller may ask of a source, and the limits on what a hostile one may ask of us.
+
+use crate::units::{GIB, KIB, MIB, TIB};
+use std::path::PathBuf;
+
+/// How sources are read. The default takes everything as it is.
+///
+/// ```
+/// let mut options = rootvol::source::Options::default();
+/// options.exclude.push("var/cache/*".into());
+/// options.owner = Some((0, 0));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Patterns of what is left out, matched against the bytes of the path from the root (a leading slash does not
+    /// count). `*` and `?` stop at slashes, `**` does not: `var/cache/*` empties a folder, `**/*.pyc` takes a name
+    /// anywhere. What matches is left out with all that is in it.
+    pub exclude: Vec<String>,
+    /// Directories only: leave out what is mounted below (the mount points stay, empty).
+    pub one_file_system: bool,
+    /// Give everything this owner and group.
+    pub owner: Option<(u32, u32)>,
+    /// Translate owners and groups, such as of a tree unpacked in a user namespace. An id in none of the ranges is an
+    /// error. Translates the ids in POSIX ACLs and in `security.capability` too.
+    pub map_ids: Vec<IdMap>,
+    /// Whether holes are kept.
+    pub holes: Holes,
+    /// Where piped and compressed input is kept that does not fit in [`Self::spool_memory_bytes`]; the folder must
+    /// have room for the file contents. Without one, a compressed file is kept beside itself (in a file without a
+    /// name), and more from a pipe is an error.
+    pub spool_folder: Option<PathBuf>,
+    /// Bytes of piped or compressed input that are kept in memory before a file is made.
+    pub spool_memory_bytes: u64,
+    /// Limits on hostile input.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            exclude: Vec::new(),
+            one_file_system: false,
+            owner: None,
+            map_ids: Vec::new(),
+            holes: Holes::Keep,
+            spool_folder: None,
+            spool_memory_bytes: crate::content::SpoolOptions::default().memory_bytes,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A range of ids: `host + n` in the source becomes `image + n` in the tree, for n below `count`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdMap {
+    /// First id in the image.
+    pub image: u32,
+    /// First id in the source.
+    pub host: u32,
+    /// Ids in the range.
+    pub count: u32,
+}
+
+impl std::str::FromStr for IdMap {
+    type Err = crate::Error;
+
+    /// Reads `IMAGE:HOST:COUNT`, such as `0:100000:65536`.
+    ///
+    /// # Errors
+    /// Anything else, a count of 0, a range past 2^32 - 1.
+    fn from_str(text: &str) -> crate::Result<Self> {
+        let bad = || crate::Error::invalid(format!("{text:?} is no IMAGE:HOST:COUNT, such as 0:100000:65536"));
+        let mut parts = text.split(':').map(|part| part.parse::<u32>().map_err(|_| bad()));
+        let mut next = || parts.next().ok_or_else(bad)?;
+        let map = Self { image: next()?, host: next()?, count: next()? };
+        if parts.next().is_some() || map.count == 0 || map.image.checked_add(map.count - 1).is_none() || map.host.checked_add(map.count - 1).is_none() {
+            return Err(bad());
+        }
+        Ok(map)
+    }
+}
+
+/// What becomes of holes in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Holes {
+    /// They stay holes.
+    #[default]
+    Keep,
+    /// They become zeros that are stored.
+    None,
+}
+
+/// Limits on what one source may hold. Each is far above what root filesystems hold and low enough that no input
+/// makes a program run for long or out of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Entries, with the directories that are only implied: 8 Mi, about 1 GiB of memory.
+    pub entries: u64,
+    /// Bytes in one path or link target: 64 KiB, 16 times Linux's PATH_MAX.
+    pub path_bytes: u64,
+    /// Bytes in one pax header or GNU long name: 1 MiB; the kernel's xattrs of one file end at 64 KiB a value.
+    pub pax_bytes: u64,
+    /// Bytes in all different xattr sets together: 256 MiB.
+    pub xattr_bytes: u64,
+    /// Data ranges in all sparse files together: 4 Mi.
+    pub sparse_ranges: u64,
+    /// Bytes that a compressed source may expand to: 4 TiB.
+    pub decompressed_bytes: u64,
+    /// How many times its compressed size a source may expand to (looked at from 64 MiB on): 1,000.
+    pub decompression_ratio: u64,
+    /// The largest window of a zstd frame: 128 MiB, what `zstd` itself accepts unasked. Over 8 MiB is noted.
+    pub zstd_window_bytes: u64,
+    /// The largest dictionary of an xz block: 128 MiB; `xz -9` has 64. Over 8 MiB is noted.
+    pub xz_dictionary_bytes: u64,
+    /// Zeros behind the end of an archive: 1 GiB. GNU tar's records end at 1 MiB or so.
+    pub padding_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries: 8 << 20,
+            path_bytes: 64 * KIB,
+            pax_bytes: MIB,
+            xattr_bytes: 256 * MIB,
+            sparse_ranges: 4 << 20,
+            decompressed_bytes: 4 * TIB,
+            decompression_ratio: 1000,
+            zstd_window_bytes: 128 * MIB,
+            xz_dictionary_bytes: 128 * MIB,
+            padding_bytes: GIB,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_maps_read_and_bad_ones_are_refused() {
+        assert_eq!("0:100000:65536".parse::<IdMap>().unwrap(), IdMap { image: 0, host: 100_000, count: 65_536 });
+        assert!("0:0:4294967295".parse::<IdMap>().is_ok());
+        for text in ["", "0:1", "0:1:0", "0:1:2:3", "-1:0:1", "4294967295:0:2", "0:4294967295:2", "a:b:c", "0:4294967296:1"] {
+            assert!(text.parse::<IdMap>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Contents that lie in one long file one after the other: an archive that is read in place, or a spool.
+
+use super::regular::RegularFile;
+use crate::content::{Contents, Spooled};
+use crate::error::{Error, Result};
+use crate::units::{ContentId, index_of, u64_of, usize_of};
+
+/// Where packed contents lie.
+#[derive(Debug)]
+pub(super) enum Backing {
+    /// In an archive that is read in place and must not change.
+    File(RegularFile),
+    /// In a spool.
+    Spool(Spooled),
+}
+
+/// Where the bytes of one file are.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// In one piece.
+    Whole { start: u64, length: u64 },
+    /// In pieces with holes between them: an index of [`Index::sparse`].
+    Sparse(u32),
+}
+
+/// A file with holes.
+#[derive(Debug)]
+struct SparseFile {
+    /// Ascending and disjoint.
+    pieces: Vec<Piece>,
+    length: u64,
+}
+
+/// `length` bytes of a file at `offset` are at `start` of the backing.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    offset: u64,
+    length: u64,
+    start: u64,
+}
+
+/// Where all contents are, by their number.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    places: Vec<Place>,
+    sparse: Vec<SparseFile>,
+}
+
+impl Index {
+    /// The number of contents.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.places.len()).expect("push bounds it")
+    }
+
+    /// Adds a file of `length` bytes at `start`.
+    pub(super) fn push(&mut self, start: u64, length: u64) -> Result<ContentId> {
+        self.push_place(Place::Whole { start, length })
+    }
+
+    /// Adds a file of `length` bytes whose `data` ranges lie one after the other from `start`. The ranges were checked
+    /// to be ascending, disjoint and within `length`.
+    pub(super) fn push_sparse(&mut self, start: u64, length: u64, data: &[(u64, u64)]) -> Result<ContentId> {
+        let mut next = start;
+        let mut pieces = Vec::with_capacity(data.len());
+        for (offset, length) in data.iter().copied() {
+            pieces.push(Piece { offset, length, start: next });
+            next += length;
+        }
+        let number = u32::try_from(self.sparse.len()).map_err(|_| Error::limit("over 2^32 sparse files"))?;
+        self.sparse.push(SparseFile { pieces, length });
+        self.push_place(Place::Sparse(number))
+    }
+
+    fn push_place(&mut self, place: Place) -> Result<ContentId> {
+        let number = u32::try_from(self.places.len()).ok().filter(|number| *number < u32::MAX).ok_or_else(|| Error::limit("over 2^32 files"))?;
+        self.places.push(place);
+        Ok(ContentId(number))
+    }
+}
+
+/// Packed contents.
+#[derive(Debug)]
+pub(super) struct Packed {
+    pub(super) backing: Backing,
+    pub(super) index: Index,
+}
+
+impl Packed {
+    fn read(&self, start: u64, out: &mut [u8]) -> Result<()> {
+        match &self.backing {
+            Backing::File(file) => file.read_exact_at(start, out),
+            Backing::Spool(spool) => spool.read_exact_at(start, out),
+        }
+    }
+
+    fn read_sparse(&self, file: &SparseFile, offset: u64, out: &mut [u8]) -> Result<()> {
+        let end = offset + u64_of(out.len());
+        let mut filled = offset;
+        let mut rest = out;
+        let first = file.pieces.partition_point(|piece| piece.offset + piece.length <= offset);
+        for piece in &file.pieces[first..] {
+            if piece.offset >= end {
+                break;
+            }
+            if piece.offset > filled {
+                let (hole, after) = rest.split_at_mut(usize_of(piece.offset - filled));
+                hole.fill(0);
+                rest = after;
+                filled = piece.offset;
+            }
+            let within = filled - piece.offset;
+            let count = (piece.length - within).min(end - filled);
+            let (data, after) = rest.split_at_mut(usize_of(count));
+            self.read(piece.start + within, data)?;
+            rest = after;
+            filled += count;
+        }
+        rest.fill(0);
+        Ok(())
+    }
+}
+
+impl Contents for Packed {
+    fn read_exact_at(&self, id: ContentId, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
+        let past = || Error::invalid(format!("{} bytes at {offset_bytes} of contents {}: not there", out.len(), id.0));
+        let place = *self.index.places.get(index_of(id.0)).ok_or_else(past)?;
+        let sparse = match place {
+            Place::Whole { .. } => None,
+            Place::Sparse(number) => Some(&self.index.sparse[index_of(number)]),
+        };
+        let length = match place {
+            Place::Whole { length, .. } => length,
+            Place::Sparse(_) => sparse.map_or(0, |file| file.length),
+        };
+        offset_bytes.checked_add(u64_of(out.len())).filter(|end| *end <= length).ok_or_else(past)?;
+        match (place, sparse) {
+            (Place::Whole { start, .. }, _) => self.read(start + offset_bytes, out),
+            (_, Some(file)) => self.read_sparse(file, offset_bytes, out),
+            (_, None) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::Spool;
+
+    #[test]
+    fn sparse_contents_read_with_zeros_between_their_pieces() {
+        let mut spool = Spool::new(crate::content::SpoolOptions::default());
+        spool.append(b"headABCDEFGtail").unwrap();
+        let mut index = Index::default();
+        index.push(0, 4).unwrap();
+        index.push_sparse(4, 20, &[(2, 3), (5, 1), (10, 3)]).unwrap();
+        index.push(11, 4).unwrap();
+        assert_eq!(index.count(), 3);
+        let packed = Packed { backing: Backing::Spool(spool.finish().unwrap()), index };
+        let whole = b"\0\0ABCD\0\0\0\0EFG\0\0\0\0\0\0\0";
+        for from in 0..=20 {
+            for to in from..=20 {
+                let mut out = vec![0xee; to - from];
+                packed.read_exact_at(ContentId(1), u64_of(from), &mut out).unwrap();
+                assert_eq!(out, whole[from..to], "{from}..{to}");
+            }
+        }
+        let mut out = [0; 4];
+        packed.read_exact_at(ContentId(2), 0, &mut out).unwrap();
+        assert_eq!(&out, b"tail");
+        for (id, offset) in [(0, 1), (1, 17), (3, 0), (0, u64::MAX)] {
+            assert!(packed.read_exact_at(ContentId(id), offset, &mut out).is_err());
+        }
+    }
+}
