@@ -1,6 +1,7 @@
 //! Bootable, importable disk images for Amazon Machine Images from a root filesystem, in one process and one pass.
 
 pub mod boot;
+pub mod build;
 pub mod checksum;
 pub mod content;
 pub mod disk;
@@ -8,6 +9,7 @@ pub mod error;
 pub mod format;
 pub mod fs;
 pub mod guid;
+pub mod inspect;
 pub mod layout;
 pub mod manifest;
 pub mod output;
@@ -22,6 +24,11 @@ pub mod units;
 #[allow(dead_code, reason = "used by fs::ext4")]
 mod crc;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
+pub use disk::{Disk, DiskSpec};
 pub use error::{Error, ErrorKind, Result};
 pub use guid::Guid;
 pub use units::{BlockIndex, ContentId, Size};

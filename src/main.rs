@@ -1,3 +1,7 @@
-//! The command `rootvol`.
+//! The command `rootvol`: parse, call the library, print, exit.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rootvol::cli::main(std::env::args_os())
+}

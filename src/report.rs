@@ -36,6 +36,16 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+impl Report {
+    /// The report as JSON, with a newline at its end; the same report gives the same text.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a report is strings and numbers, which JSON has");
+        text.push('\n');
+        text
+    }
+}
+
 /// A written image file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

@@ -1,4 +1,61 @@
 //! Filesystems: one enum, one match; each member plans a tree into a layout.
+//!
+//! A filesystem does not know that there are partitions, containers or hashes. To add one: a folder here with
+//! `plan` and `probe`, a variant of [`Options`], and an arm in [`plan`] and [`probe`].
 
 pub mod ext4;
 pub mod fat;
+
+use crate::error::Result;
+use crate::layout::Layout;
+use crate::report::FilesystemSummary;
+use crate::tree::Tree;
+use std::sync::Arc;
+
+/// Which filesystem, and how.
+#[derive(Debug, Clone)]
+pub enum Options {
+    /// ext4.
+    Ext4(ext4::Options),
+    /// FAT12, FAT16 or FAT32.
+    Fat(fat::Options),
+}
+
+/// A planned filesystem.
+#[derive(Clone)]
+pub struct Planned {
+    /// Where everything lies.
+    pub layout: Arc<dyn Layout>,
+    /// What was planned.
+    pub summary: FilesystemSummary,
+    /// What the filesystem does not keep of the tree.
+    pub notes: Vec<String>,
+}
+
+/// Plans `tree` into a filesystem. Does no I/O.
+///
+/// # Errors
+/// What the filesystem cannot hold, by path; [`crate::ErrorKind::TooSmall`] where the size does not do.
+pub fn plan(tree: &Arc<Tree>, options: &Options) -> Result<Planned> {
+    Ok(match options {
+        Options::Ext4(options) => {
+            let layout = ext4::plan(Arc::clone(tree), options)?;
+            Planned { summary: layout.summary(), notes: Vec::new(), layout: Arc::new(layout) }
+        }
+        Options::Fat(options) => {
+            let layout = fat::plan(Arc::clone(tree), options)?;
+            Planned { summary: layout.summary(), notes: layout.notes().to_vec(), layout: Arc::new(layout) }
+        }
+    })
+}
+
+/// Says which filesystem lies in what `read` reads, if one of ours does.
+///
+/// # Errors
+/// Those of `read`; a filesystem whose superblock or boot sector is damaged.
+pub fn probe(read: &dyn Fn(u64, &mut [u8]) -> Result<()>, size_bytes: u64) -> Result<Option<FilesystemSummary>> {
+    match ext4::probe(read, size_bytes)? {
+        Some(summary) => Ok(Some(summary)),
+        None => fat::probe(read, size_bytes),
+    }
+}

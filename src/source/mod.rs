@@ -17,12 +17,14 @@ mod assembly;
 mod compressed;
 mod dir;
 mod filter;
+mod host;
 mod oci;
 mod options;
 mod packed;
 mod regular;
 mod tar;
 
+pub use host::HostFile;
 pub use options::{Holes, IdMap, Limits, Options};
 
 use crate::content::ContentStore;

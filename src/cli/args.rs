@@ -1,0 +1,252 @@
+//! The command line. Words mean one thing everywhere: `--format` is the output's format, `--input-format` the input's.
+
+use crate::error::{Error, Result};
+use crate::recipe::{DiskSize, Owner, Recipe};
+use crate::source;
+use crate::units::Size;
+use crate::guid::Guid;
+use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Bootable, importable disk images for Amazon Machine Images from a root filesystem.
+#[derive(Debug, Parser)]
+#[command(name = "rootvol", version, arg_required_else_help = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a disk image from directories and tars, or from a recipe.
+    Build(BuildArgs),
+    /// Print what `build` would make: the layout and exact sizes. Writes nothing.
+    Plan(PlanArgs),
+    /// Show what is in an image: container, partitions, filesystems.
+    Inspect(InspectArgs),
+}
+
+/// What describes an image; the same for `build` and `plan`.
+#[derive(Debug, Args)]
+pub(super) struct ImageArgs {
+    /// Directories and tars (plain, gzip, zstd or xz), laid over each other in order; `-` is standard input.
+    #[arg(value_name = "SOURCE", required_unless_present = "recipe", conflicts_with = "recipe")]
+    pub(super) sources: Vec<OsString>,
+    /// Take everything from this recipe; other options override it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) recipe: Option<PathBuf>,
+    /// Let a recipe take sources from this folder as well as its own.
+    #[arg(long, value_name = "DIR")]
+    pub(super) allow_source: Vec<PathBuf>,
+    /// Format of the image: raw, vhd (dynamic) or vhd-fixed; without it the output's extension tells, else raw.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<String>,
+    /// Name of the image; identifiers derive from it.
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Version of the image, for documents; it enters no identifier.
+    #[arg(long, value_name = "VERSION")]
+    pub(super) image_version: Option<String>,
+    /// Seed that every identifier derives from, in place of the name.
+    #[arg(long, value_name = "UUID")]
+    pub(super) seed: Option<Guid>,
+    /// Make it bootable (uefi) or not (none); without it: uefi where the tree has a kernel.
+    #[arg(long, value_name = "MODE")]
+    pub(super) boot: Option<String>,
+    /// Boot loader: auto, grub, uki or systemd-boot.
+    #[arg(long)]
+    pub(super) loader: Option<String>,
+    /// Kernel command line; root= is added unless it is there.
+    #[arg(long)]
+    pub(super) cmdline: Option<String>,
+    /// How the command line names the root filesystem: partuuid, uuid, label or none.
+    #[arg(long, value_name = "HOW")]
+    pub(super) root: Option<String>,
+    /// Kernel in the tree, in place of the newest.
+    #[arg(long, value_name = "PATH")]
+    pub(super) kernel: Option<String>,
+    /// Initramfs in the tree, in place of the one that fits the kernel; `none` for none.
+    #[arg(long, value_name = "PATH")]
+    pub(super) initramfs: Option<String>,
+    /// Boot loader's file in the tree, in place of the one that is found.
+    #[arg(long, value_name = "PATH")]
+    pub(super) loader_path: Option<String>,
+    /// Partition table: gpt, mbr or none.
+    #[arg(long)]
+    pub(super) table: Option<String>,
+    /// Size of the disk, such as "8 GiB"; without it: what is needed plus --free.
+    #[arg(long)]
+    pub(super) size: Option<Size>,
+    /// The disk's size is rounded up to a multiple of this [default: 1 GiB].
+    #[arg(long, value_name = "SIZE")]
+    pub(super) align_size: Option<Size>,
+    /// Free space in the root filesystem, at least, where the size is not given.
+    #[arg(long, value_name = "SIZE")]
+    pub(super) free: Option<Size>,
+    /// Bytes in a sector: 512, or 4096 (raw only).
+    #[arg(long, value_name = "BYTES")]
+    pub(super) sector_size: Option<u32>,
+    /// Leave out what matches, such as 'var/cache/**'; patterns match the whole path from the root.
+    #[arg(long, value_name = "GLOB")]
+    pub(super) exclude: Vec<String>,
+    /// Leave out what is mounted inside a directory.
+    #[arg(long)]
+    pub(super) one_file_system: bool,
+    /// Give every entry this owner and group, such as 0:0.
+    #[arg(long, value_name = "UID:GID")]
+    pub(super) owner: Option<String>,
+    /// Map COUNT user and group ids from HOST on to IMAGE on (as in /etc/subuid).
+    #[arg(long, value_name = "IMAGE:HOST:COUNT")]
+    pub(super) map_ids: Vec<String>,
+    /// Holes of the sources: keep, or none (they become zeros).
+    #[arg(long, value_name = "HOW")]
+    pub(super) holes: Option<String>,
+    /// Folder for what has to be spooled from compressed or piped input.
+    #[arg(long, value_name = "DIR")]
+    pub(super) spool_dir: Option<PathBuf>,
+    /// Architecture of the AMI: x86_64 or arm64; must agree with the kernel.
+    #[arg(long)]
+    pub(super) architecture: Option<String>,
+    /// S3 bucket that the image will be uploaded to; asks for the import documents.
+    #[arg(long)]
+    pub(super) bucket: Option<String>,
+    /// S3 key that the image will have.
+    #[arg(long)]
+    pub(super) key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BuildArgs {
+    #[command(flatten)]
+    pub(super) image: ImageArgs,
+    /// The image to write; `-` is standard output.
+    #[arg(short, long, value_name = "OUT")]
+    pub(super) output: OsString,
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Write to the block device that OUT names, in place.
+    #[arg(long)]
+    pub(super) device: bool,
+    /// Threads that read, hash and encode [default: what there is].
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<usize>,
+    /// Compute the SHA-256 of the image file too: one serial stream over every byte.
+    #[arg(long)]
+    pub(super) file_sha256: bool,
+    /// Write the report here in place of OUT.report.json.
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    /// Write the block checksums here in place of OUT.blocks.jsonl.
+    #[arg(long, value_name = "FILE")]
+    pub(super) blocks: Option<PathBuf>,
+    /// Write the import documents into this folder in place of beside OUT.
+    #[arg(long, value_name = "DIR")]
+    pub(super) manifests: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print nothing but errors.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) image: ImageArgs,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// The image.
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: PathBuf,
+    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) input_format: Option<String>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl ImageArgs {
+    /// Lays the options over a recipe.
+    pub(super) fn lay_over(&self, recipe: &mut Recipe) -> Result<()> {
+        set(&mut recipe.name, self.name.clone());
+        set(&mut recipe.version, self.image_version.clone());
+        set(&mut recipe.seed, self.seed);
+        if let Some(table) = &self.table {
+            recipe.disk.table = word("table", table)?;
+        }
+        if let Some(size) = self.size {
+            recipe.disk.size = DiskSize::Exact(size);
+        }
+        set(&mut recipe.disk.align_size, self.align_size);
+        set(&mut recipe.disk.sector_size, self.sector_size);
+        let mut boot = recipe.boot.take().unwrap_or_default();
+        if let Some(mode) = &self.boot {
+            boot.mode = Some(word("boot mode", mode)?);
+        }
+        if let Some(loader) = &self.loader {
+            boot.loader = word("loader", loader)?;
+        }
+        set(&mut boot.cmdline, self.cmdline.clone());
+        if let Some(root) = &self.root {
+            boot.root = Some(word("way to name the root", root)?);
+        }
+        set(&mut boot.kernel, self.kernel.clone());
+        if let Some(initramfs) = &self.initramfs {
+            boot.initramfs = word("initramfs", initramfs)?;
+        }
+        set(&mut boot.loader_path, self.loader_path.clone());
+        recipe.boot = Some(boot);
+        let mut ami = recipe.ami.take();
+        if self.architecture.is_some() || self.bucket.is_some() || self.key.is_some() {
+            let ami = ami.get_or_insert_default();
+            if let Some(architecture) = &self.architecture {
+                ami.architecture = Some(word("architecture", architecture)?);
+            }
+            set(&mut ami.bucket, self.bucket.clone());
+            set(&mut ami.key, self.key.clone());
+        }
+        recipe.ami = ami;
+        Ok(())
+    }
+
+    /// How sources of the command line are read.
+    pub(super) fn source_options(&self) -> Result<source::Options> {
+        let mut options = source::Options::default();
+        options.exclude.clone_from(&self.exclude);
+        options.one_file_system = self.one_file_system;
+        if let Some(owner) = &self.owner {
+            let Owner { uid, gid } = word("owner (UID:GID, such as 0:0)", owner)?;
+            options.owner = Some((uid, gid));
+        }
+        options.map_ids = self.map_ids.iter().map(|map| map.parse()).collect::<Result<_>>()?;
+        options.holes = match self.holes.as_deref() {
+            None | Some("keep") => source::Holes::Keep,
+            Some("none") => source::Holes::None,
+            Some(other) => return Err(Error::invalid(format!("{other:?} is no way to treat holes: keep or none was expected"))),
+        };
+        Ok(options)
+    }
+}
+
+/// The option wins over what is there.
+fn set<T>(place: &mut Option<T>, option: Option<T>) {
+    if option.is_some() {
+        *place = option;
+    }
+}
+
+/// Reads a word as the recipe would.
+fn word<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
+    let value = serde::de::IntoDeserializer::<serde::de::value::Error>::into_deserializer(text);
+    T::deserialize(value).map_err(|error| Error::invalid(format!("{text:?} is no {what}: {error}")))
+}

@@ -1,0 +1,195 @@
+//! `rootvol build` and `rootvol plan`.
+
+use super::args::{BuildArgs, ImageArgs, PlanArgs};
+use super::progress::Bar;
+use super::show::{self, as_usage};
+use super::signals::Signals;
+use crate::build::{self, Built, Companions, Target};
+use crate::disk::{Disk, WriteOptions};
+use crate::error::{Error, ErrorKind, Result, escape};
+use crate::format::Format;
+use crate::manifest;
+use crate::recipe::{self, Given, LoadOptions, Recipe};
+use crate::report::Report;
+use crate::source::{self, Source};
+use crate::stream::{Cancel, Progress};
+use crate::units::{BLOCK_BYTES, Size};
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What a folder of temporary files is called where nothing better is known: on a disk, unlike /tmp on many machines.
+const SPOOL_FOLDER: &str = "/var/tmp";
+
+pub(super) fn plan(args: &PlanArgs) -> Result<()> {
+    let recipe = describe(&args.image)?;
+    let disk = plan_disk(&recipe, &args.image, Path::new(SPOOL_FOLDER))?;
+    if args.json { show::json(&disk.outline()) } else { show::text(&disk.to_string()) }
+}
+
+pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
+    let start = Instant::now();
+    let threads = match args.threads {
+        Some(0) => return Err(Error::new(ErrorKind::Usage, "0 threads; at least 1 was expected for --threads")),
+        threads => threads,
+    };
+    let to_stdout = args.output == OsStr::new("-");
+    let path = Path::new(&args.output);
+    if to_stdout && io::stdout().is_terminal() {
+        return Err(Error::new(ErrorKind::Usage, "an image is not for a terminal; send standard output to a file or a pipe"));
+    }
+    let recipe = describe(&args.image)?;
+    let format = format_of(args, &recipe, path)?;
+    if !to_stdout && !args.device {
+        refuse_early(path, args.force)?;
+    }
+    let beside = path.parent().filter(|folder| !to_stdout && !args.device && !folder.as_os_str().is_empty());
+    let disk = plan_disk(&recipe, &args.image, beside.unwrap_or(Path::new(if to_stdout || args.device { SPOOL_FOLDER } else { "." })))?;
+
+    let bar = Bar::new(args.quiet);
+    let cancel = Cancel::new();
+    signals.hold();
+    let mut options = WriteOptions { force: args.force, cancel: cancel.clone(), ..WriteOptions::default() };
+    options.stream.file_sha256 = args.file_sha256;
+    if let Some(threads) = threads {
+        options.stream.threads = threads;
+    }
+    options.progress = Box::new(|progress: &Progress| {
+        bar.show(progress);
+        if signals.received().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let companions = Companions { report: args.report.clone(), blocks: args.blocks.clone(), manifests: args.manifests.clone() };
+    let target = match (to_stdout, args.device) {
+        (true, _) => Target::Stream(io::stdout().lock()),
+        (false, true) => Target::Device(path),
+        (false, false) => Target::File(path),
+    };
+    let ami = recipe.ami.unwrap_or_default();
+    let built = build::build(&disk, target, format, &ami, &companions, options);
+    bar.clear();
+    let built = built?;
+    if args.json {
+        let json = built.report.to_json();
+        return if to_stdout { show::say(json.trim_end()); Ok(()) } else { show::text(&json) };
+    }
+    if args.quiet {
+        return Ok(());
+    }
+    let mut said = summary(&built, start.elapsed());
+    let image = if to_stdout { PathBuf::from("image") } else { path.to_path_buf() };
+    said.push_str(&next(&built.report, &image, &ami));
+    if to_stdout { show::say(said.trim_end()); Ok(()) } else { show::text(&said) }
+}
+
+/// The recipe that the command line stands for: the file's, with the options laid over it.
+fn describe(args: &ImageArgs) -> Result<Recipe> {
+    let mut recipe = match &args.recipe {
+        Some(path) => Recipe::load(path, &LoadOptions { allow_source: args.allow_source.clone() })?,
+        None => Recipe::default(),
+    };
+    args.lay_over(&mut recipe).map_err(as_usage)?;
+    recipe.check().map_err(as_usage)?;
+    Ok(recipe)
+}
+
+/// Opens the sources and plans.
+fn plan_disk(recipe: &Recipe, args: &ImageArgs, spool_folder: &Path) -> Result<Disk> {
+    let spool_folder = args.spool_dir.clone().unwrap_or_else(|| spool_folder.to_path_buf());
+    let mut options = args.source_options().map_err(as_usage)?;
+    options.spool_folder = Some(spool_folder.clone());
+    let sources = args.sources.iter().map(|source| open(source, &options)).collect::<Result<Vec<_>>>()?;
+    let root = if sources.is_empty() { None } else { Some(source::layered(sources)?) };
+    let given = Given { spool_folder: Some(spool_folder), root, epoch: source_date_epoch()? };
+    let mut spec = recipe.disk_spec(given)?;
+    if let Some(free) = args.free {
+        spec.free = free;
+        for partition in spec.partitions.iter_mut().filter(|partition| partition.is_root()) {
+            partition.free = Some(free);
+        }
+    }
+    spec.plan()
+}
+
+fn open(source: &OsStr, options: &source::Options) -> Result<Source> {
+    if source == OsStr::new("-") { source::from_reader("standard input", io::stdin(), options) } else { source::open_with(Path::new(source), options) }
+}
+
+/// The build's own time, by the convention of reproducible-builds.org.
+fn source_date_epoch() -> Result<Option<i64>> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let seconds = text.to_str().and_then(|text| text.parse().ok());
+    let bad = || Error::invalid(format!("SOURCE_DATE_EPOCH is {}; seconds since 1970 were expected", escape(text.as_encoded_bytes())));
+    seconds.map(Some).ok_or_else(bad)
+}
+
+/// The option, else the recipe, else the extension, else raw.
+fn format_of(args: &BuildArgs, recipe: &Recipe, output: &Path) -> Result<Format> {
+    if let Some(format) = &args.image.format {
+        return format.parse().map_err(as_usage);
+    }
+    let of_recipe = recipe.disk.format.map(|format| match format {
+        recipe::Format::Raw => Format::Raw,
+        recipe::Format::Vhd => Format::Vhd,
+        recipe::Format::VhdFixed => Format::VhdFixed,
+    });
+    Ok(of_recipe.or_else(|| Format::from_extension(output)).unwrap_or(Format::Raw))
+}
+
+/// What stands in the way of the output is said before the long work.
+fn refuse_early(path: &Path, force: bool) -> Result<()> {
+    let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() || metadata.is_symlink() => {
+            if force { Ok(()) } else { Err(named(Error::new(ErrorKind::Exists, "the output exists already (--force replaces it)"))) }
+        }
+        Ok(metadata) if metadata.is_dir() => Err(named(Error::invalid("the output is a folder; a file name was expected"))),
+        Ok(_) => Err(named(Error::invalid("the output is no regular file; --device writes to a block device, in place"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(named(Error::io("cannot look at the output's place", error))),
+    }
+}
+
+/// The last lines of a build: what boots, what is in it, what there is to upload.
+fn summary(built: &Built, took: Duration) -> String {
+    let Report { file, disk, partitions, blocks, boot, notes, .. } = &built.report;
+    let mut lines = Vec::new();
+    for note in notes {
+        lines.push(format!("note: {}", escape(note.as_bytes())));
+    }
+    for withheld in &built.withheld {
+        lines.push(format!("note: {}", escape(withheld.to_string().as_bytes())));
+    }
+    if let Some(boot) = boot {
+        let kernel = boot.kernel.as_deref().unwrap_or("in the UKI");
+        let initramfs = boot.initramfs.as_deref().unwrap_or("none");
+        let shown = |text: &str| escape(text.as_bytes());
+        lines.push(format!("boot: {} {}, {} ({}), kernel {}, initramfs {}", boot.mode, boot.architecture, boot.loader, shown(&boot.loader_path), shown(kernel), shown(initramfs)));
+    }
+    for partition in partitions {
+        let mut line = format!("partition {}: {}, {}", partition.number, partition.partition_type, Size::bytes(partition.size_bytes));
+        if let Some(filesystem) = &partition.filesystem {
+            line += &format!(", {} with {} used, {} free", filesystem.kind, Size::bytes(filesystem.used_bytes), Size::bytes(filesystem.free_bytes));
+        }
+        lines.push(line);
+    }
+    let upload = Size::bytes((blocks.data + blocks.zero) * BLOCK_BYTES);
+    lines.push(format!("blocks: {} data, {} zero, {} unused; {upload} to upload as blocks, {} as a file", blocks.data, blocks.zero, blocks.unused, Size::bytes(file.size_bytes)));
+    let size = Size::bytes(disk.size_bytes);
+    let name = built.files.last().map_or_else(|| "the image".into(), |path| escape(path.as_os_str().as_encoded_bytes()));
+    lines.push(format!("{name}: {} of a disk of {size}, in {:.2} s", file.format, took.as_secs_f64()));
+    lines.join("\n") + "\n"
+}
+
+fn next(report: &Report, image: &Path, ami: &manifest::Ami) -> String {
+    let mut lines = manifest::next_steps(report, image, ami);
+    if lines.is_empty() {
+        lines.push(format!("rootvol inspect {}", escape(image.as_os_str().as_encoded_bytes())));
+    }
+    let mut text = String::from("Next:\n");
+    for line in lines {
+        text += &format!("  {line}\n");
+    }
+    text
+}

@@ -1,0 +1,227 @@
+//! The disk: what is wanted of it ([`DiskSpec`]), and what was decided ([`Disk`]).
+//!
+//! A disk is a layout of layouts: a partition table and the filesystems in its partitions, each at its offset. It
+//! knows the size and the place of everything before the first byte is read; writing it is one walk upwards.
+//!
+//! ```text
+//! 0      1 MiB                                                       size
+//! ├ GPT ─┼─ ESP (FAT) ──┼─ root (ext4), last so that it can grow ──┼─ GPT ┤
+//! ```
+
+mod place;
+mod plan;
+mod show;
+mod spec;
+mod write;
+
+pub use spec::{
+    BootMode, DEFAULT_ALIGN_SIZE, DEFAULT_EPOCH, DEFAULT_FREE, DiskSize, DiskSpec, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, PARTITION_ALIGN_BYTES,
+    PartitionSize, PartitionSpec,
+};
+pub use write::{Unnamed, WriteOptions, Written};
+
+use crate::content::ContentStore;
+use crate::error::Result;
+use crate::guid::Guid;
+use crate::layout::{AllocationMap, Layout, Segment};
+use crate::partition::{self, Table, TableKind, TableLayout};
+use crate::report::{BootSummary, DiskSummary, PartitionSummary};
+use crate::stream;
+use crate::tree::Timestamp;
+use crate::units::{BLOCK_LEN, BlockIndex};
+use plan::Drafted;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A plan as plain data; see [`Disk::outline`].
+#[derive(Debug, serde::Serialize)]
+#[non_exhaustive]
+pub struct Outline<'a> {
+    /// The image's name.
+    pub name: Option<&'a str>,
+    /// The image's version.
+    pub version: Option<&'a str>,
+    /// The disk as a guest sees it.
+    pub disk: &'a DiskSummary,
+    /// The partitions, by number.
+    pub partitions: &'a [PartitionSummary],
+    /// How it boots.
+    pub boot: Option<&'a BootSummary>,
+    /// What it is made from.
+    pub sources: &'a [String],
+    /// What a person should know.
+    pub notes: &'a [String],
+}
+
+/// A layout at its place on the disk.
+#[derive(Clone)]
+struct Part {
+    offset_bytes: u64,
+    layout: Arc<dyn Layout>,
+}
+
+/// A planned disk. Cheap to clone; any part of it can be made at any time, from any thread.
+#[derive(Clone)]
+pub struct Disk(Arc<Inner>);
+
+struct Inner {
+    table: TableLayout,
+    /// By offset.
+    parts: Vec<Part>,
+    contents: ContentStore,
+    allocation: AllocationMap,
+    summary: DiskSummary,
+    partitions: Vec<PartitionSummary>,
+    boot: Option<BootSummary>,
+    name: Option<String>,
+    version: Option<String>,
+    sources: Vec<String>,
+    notes: Vec<String>,
+    inputs: Vec<PathBuf>,
+    /// The image file's own identifier.
+    image_id: Guid,
+    epoch: Timestamp,
+}
+
+impl Disk {
+    fn assemble(drafted: Drafted, table: &Table, mut parts: Vec<Part>, partitions: Vec<PartitionSummary>) -> Result<Self> {
+        parts.sort_by_key(|part| part.offset_bytes);
+        let gpt = table.kind == TableKind::Gpt;
+        let mbr = table.kind == TableKind::Mbr;
+        let summary = DiskSummary {
+            size_bytes: table.disk_bytes,
+            sector_bytes: table.sector_bytes,
+            table: table.kind.to_string(),
+            guid: gpt.then_some(table.disk_guid),
+            signature: mbr.then_some(table.signature),
+        };
+        let table = partition::plan(table)?;
+        let mut inner = Inner {
+            allocation: AllocationMap::of(&table),
+            table,
+            parts,
+            contents: drafted.store,
+            summary,
+            partitions,
+            boot: drafted.boot,
+            name: drafted.spec.name,
+            version: drafted.spec.version,
+            sources: drafted.sources,
+            notes: drafted.notes,
+            inputs: drafted.inputs,
+            image_id: Guid::derive(drafted.seed, "image"),
+            epoch: drafted.spec.epoch,
+        };
+        inner.allocation = AllocationMap::of(&inner);
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Size of the disk.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.0.summary.size_bytes
+    }
+
+    /// The disk as a guest sees it.
+    #[must_use]
+    pub fn summary(&self) -> &DiskSummary {
+        &self.0.summary
+    }
+
+    /// The partitions, by number.
+    #[must_use]
+    pub fn partitions(&self) -> &[PartitionSummary] {
+        &self.0.partitions
+    }
+
+    /// How it boots; `None` for a data disk.
+    #[must_use]
+    pub fn boot(&self) -> Option<&BootSummary> {
+        self.0.boot.as_ref()
+    }
+
+    /// The image's name.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// The image's version.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.0.version.as_deref()
+    }
+
+    /// The plan as plain data, with the names that the report of a build has.
+    #[must_use]
+    pub fn outline(&self) -> Outline<'_> {
+        let Inner { summary, partitions, boot, name, version, sources, notes, .. } = &*self.0;
+        Outline { name: name.as_deref(), version: version.as_deref(), disk: summary, partitions, boot: boot.as_ref(), sources, notes }
+    }
+
+    /// What a person should know: what was mended, dropped, found odd.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.0.notes
+    }
+
+    /// Which 512-KiB blocks are used.
+    #[must_use]
+    pub fn allocation(&self) -> &AllocationMap {
+        &self.0.allocation
+    }
+
+    /// The files and directories that the disk is made from, which no output may overwrite.
+    #[must_use]
+    pub fn inputs(&self) -> &[PathBuf] {
+        &self.0.inputs
+    }
+
+    /// Makes block `index` again, from any thread; what is unused and what is behind a short last block is zero.
+    ///
+    /// # Errors
+    /// A block past the end of the disk; those of the sources.
+    pub fn read_block(&self, index: BlockIndex, out: &mut [u8; BLOCK_LEN]) -> Result<()> {
+        stream::read_block(&*self.0, &self.0.contents, index, out)
+    }
+}
+
+impl Layout for Inner {
+    fn size_bytes(&self) -> u64 {
+        self.summary.size_bytes
+    }
+
+    fn segment_after(&self, offset_bytes: u64) -> Option<Segment> {
+        let from = self.parts.partition_point(|part| part.offset_bytes + part.layout.size_bytes() <= offset_bytes);
+        let part = self.parts[from..].iter().find_map(|part| {
+            let segment = part.layout.segment_after(offset_bytes.saturating_sub(part.offset_bytes))?;
+            Some(Segment { range: segment.range.start + part.offset_bytes..segment.range.end + part.offset_bytes, source: segment.source })
+        });
+        match (part, self.table.segment_after(offset_bytes)) {
+            (Some(part), Some(table)) => Some(if part.range.start < table.range.start { part } else { table }),
+            (part, table) => part.or(table),
+        }
+    }
+
+    fn render(&self, offset_bytes: u64, out: &mut [u8]) {
+        let after = self.parts.partition_point(|part| part.offset_bytes <= offset_bytes);
+        match after.checked_sub(1).map(|at| &self.parts[at]) {
+            Some(part) if offset_bytes < part.offset_bytes + part.layout.size_bytes() => part.layout.render(offset_bytes - part.offset_bytes, out),
+            _ => self.table.render(offset_bytes, out),
+        }
+    }
+}
+
+impl Layout for Disk {
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+
+    fn segment_after(&self, offset_bytes: u64) -> Option<Segment> {
+        self.0.segment_after(offset_bytes)
+    }
+
+    fn render(&self, offset_bytes: u64, out: &mut [u8]) {
+        self.0.render(offset_bytes, out);
+    }
+}

@@ -1,0 +1,269 @@
+//! What is wanted of a disk.
+
+use super::Disk;
+use crate::boot;
+use crate::error::Result;
+use crate::fs::{ext4, fat};
+use crate::guid::Guid;
+use crate::partition::TableKind;
+use crate::source::Source;
+use crate::tree::Timestamp;
+use crate::units::{GIB, MIB, Size};
+
+/// The build's own time where nobody gives one: 2000-01-01T00:00:00Z, which FAT and VHD can hold.
+pub const DEFAULT_EPOCH: Timestamp = Timestamp::from_seconds(946_684_800);
+/// Free space in a root filesystem whose size nobody gives.
+pub const DEFAULT_FREE: Size = Size::mib(256);
+/// EBS volumes are whole GiB.
+pub const DEFAULT_ALIGN_SIZE: Size = Size::bytes(GIB);
+/// Partitions begin at multiples of this.
+pub const PARTITION_ALIGN_BYTES: u64 = MIB;
+/// The smallest ESP that is made without being told its size.
+pub const ESP_MIN_BYTES: u64 = 128 * MIB;
+
+/// Whether the disk boots.
+#[derive(Debug, Clone, Default)]
+pub enum BootMode {
+    /// By UEFI where the tree has a kernel; a data disk else.
+    #[default]
+    Auto,
+    /// By UEFI, or not at all.
+    Uefi,
+    /// A data disk.
+    None,
+}
+
+/// How large a partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PartitionSize {
+    /// What its contents need.
+    #[default]
+    Auto,
+    /// What the disk has left.
+    Fill,
+    /// This.
+    Exact(Size),
+}
+
+/// Settings of an ext4 filesystem; the rest derives from the disk.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Ext4Settings {
+    /// Bytes in a block.
+    pub block_bytes: Option<u32>,
+    /// Bytes in an inode.
+    pub inode_bytes: Option<u16>,
+    /// The journal.
+    pub journal: Option<ext4::Journal>,
+    /// The share of blocks kept for root.
+    pub reserved: Option<ext4::Percent>,
+    /// Leave empty inode tables to the kernel's background work.
+    pub lazy_inode_tables: bool,
+    /// Number of inodes.
+    pub inodes: Option<u64>,
+    /// One inode for so many bytes.
+    pub bytes_per_inode: Option<u32>,
+    /// Volume label.
+    pub label: Option<String>,
+    /// Identifier, in place of the derived one.
+    pub uuid: Option<Guid>,
+    /// Seed of directory hashes, in place of the derived one.
+    pub hash_seed: Option<Guid>,
+}
+
+/// Settings of a FAT filesystem.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct FatSettings {
+    /// FAT12, FAT16 or FAT32, in place of what the size asks for.
+    pub kind: Option<fat::FatKind>,
+    /// Bytes in a cluster.
+    pub cluster_bytes: Option<u32>,
+    /// Volume label.
+    pub label: Option<String>,
+    /// Volume id, in place of the derived one.
+    pub volume_id: Option<u32>,
+}
+
+/// The filesystem of a partition.
+#[derive(Debug, Clone)]
+pub enum Filesystem {
+    /// None: an empty partition.
+    None,
+    /// ext4.
+    Ext4(Ext4Settings),
+    /// FAT.
+    Fat(FatSettings),
+}
+
+/// A partition that is wanted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PartitionSpec {
+    /// Number in the table; the next free one without it.
+    pub number: Option<u32>,
+    /// Type by name, or a GUID or MBR byte as text. `root` is the root type of the architecture.
+    pub partition_type: String,
+    /// Name in the GPT.
+    pub label: Option<String>,
+    /// The partition's GUID, in place of the derived one.
+    pub guid: Option<Guid>,
+    /// GPT attributes.
+    pub attributes: u64,
+    /// Size.
+    pub size: PartitionSize,
+    /// Filesystem; by type without it: FAT for `esp` and `xbootldr`, none for `swap` and `bios-boot`, ext4 else.
+    pub filesystem: Option<Filesystem>,
+    /// What goes into it.
+    pub source: Option<Source>,
+    /// Where the root's tree has its contents.
+    pub mount_point: Option<String>,
+    /// Free space, at least, where the size is not given.
+    pub free: Option<Size>,
+}
+
+impl PartitionSpec {
+    /// A partition of this type with nothing in it.
+    #[must_use]
+    pub fn new(partition_type: impl Into<String>) -> Self {
+        Self {
+            number: None,
+            partition_type: partition_type.into(),
+            label: None,
+            guid: None,
+            attributes: 0,
+            size: PartitionSize::Auto,
+            filesystem: None,
+            source: None,
+            mount_point: None,
+            free: None,
+        }
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.partition_type == "root" || (self.partition_type.starts_with("root-") && !self.partition_type.contains("verity")) || self.mount_point.as_deref() == Some("/")
+    }
+
+    pub(crate) fn is_esp(&self) -> bool {
+        self.partition_type == "esp"
+    }
+}
+
+/// How large the disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DiskSize {
+    /// What is needed, rounded up to a multiple of [`DiskSpec::align_size`].
+    #[default]
+    Auto,
+    /// This.
+    Exact(Size),
+}
+
+/// A disk that is wanted: sources, partitions, sizes, how it boots. [`DiskSpec::plan`] decides where everything lies.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DiskSpec {
+    /// Name of the image; identifiers derive from it.
+    pub name: Option<String>,
+    /// Version of the image, for documents; it enters no identifier.
+    pub version: Option<String>,
+    /// Seed of the identifiers, in place of the name.
+    pub seed: Option<Guid>,
+    /// The build's own time.
+    pub epoch: Timestamp,
+    /// GPT, MBR or none.
+    pub table: TableKind,
+    /// 512 or 4096.
+    pub sector_bytes: u32,
+    /// The disk's GUID, in place of the derived one.
+    pub disk_guid: Option<Guid>,
+    /// The MBR's signature, in place of the derived one.
+    pub signature: Option<u32>,
+    /// Size.
+    pub size: DiskSize,
+    /// The size is rounded up to a multiple of this where it is not given.
+    pub align_size: Size,
+    /// The partitions; without any: an ESP and the root for a bootable disk, one `linux` partition else.
+    pub partitions: Vec<PartitionSpec>,
+    /// The root filesystem, for a disk without given partitions.
+    pub root: Option<Source>,
+    /// Free space in the root filesystem, at least, where no size is given.
+    pub free: Size,
+    /// Whether it boots.
+    pub boot_mode: BootMode,
+    /// How it boots.
+    pub boot: boot::Options,
+}
+
+impl DiskSpec {
+    /// A disk from one root filesystem: bootable where it has a kernel, a data disk else.
+    #[must_use]
+    pub fn new(root: impl Into<Option<Source>>) -> Self {
+        Self {
+            name: None,
+            version: None,
+            seed: None,
+            epoch: DEFAULT_EPOCH,
+            table: TableKind::Gpt,
+            sector_bytes: 512,
+            disk_guid: None,
+            signature: None,
+            size: DiskSize::Auto,
+            align_size: DEFAULT_ALIGN_SIZE,
+            partitions: Vec::new(),
+            root: root.into(),
+            free: DEFAULT_FREE,
+            boot_mode: BootMode::Auto,
+            boot: boot::Options::default(),
+        }
+    }
+
+    /// A disk that boots by UEFI, or an error that says what is missing.
+    #[must_use]
+    pub fn bootable(root: Source) -> Self {
+        Self { boot_mode: BootMode::Uefi, ..Self::new(root) }
+    }
+
+    /// A data disk.
+    #[must_use]
+    pub fn data(root: Source) -> Self {
+        Self { boot_mode: BootMode::None, ..Self::new(root) }
+    }
+
+    /// Names the image.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Asks for free space in the root filesystem.
+    #[must_use]
+    pub fn free(mut self, free: Size) -> Self {
+        self.free = free;
+        self
+    }
+
+    /// Sets the size of the disk.
+    #[must_use]
+    pub fn size(mut self, size: Size) -> Self {
+        self.size = DiskSize::Exact(size);
+        self
+    }
+
+    /// Sets the build's own time.
+    #[must_use]
+    pub fn epoch(mut self, epoch: Timestamp) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
+    /// Decides where everything lies. Reads the heads of kernels and loaders; writes nothing.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotBootable`], [`crate::ErrorKind::TooSmall`], what a filesystem cannot hold, settings
+    /// that contradict each other.
+    pub fn plan(self) -> Result<Disk> {
+        super::plan::plan(self)
+    }
+}
