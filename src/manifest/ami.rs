@@ -218,7 +218,8 @@ impl Ami {
     pub fn check_against(&self, name: Option<&str>, version: Option<&str>, boot: Option<&BootSummary>) -> Result<()> {
         self.check()?;
         if let Some(name) = self.ami_name(name, version) {
-            rules::ami_name(&name)?;
+            rules::ami_name(&name)
+                .map_err(|error| Error::invalid(format!("the AMI would be named after the image: {error}; say another `name` for the AMI")))?;
         }
         match boot {
             Some(boot) => self.machine(boot).map(|_| ()),

@@ -1,1 +1,0 @@
-//! The recipe: an image described in TOML.
