@@ -54,7 +54,7 @@ pub fn plan(tree: &Arc<Tree>, options: &Options) -> Result<Planned> {
 /// # Errors
 /// Those of `read`; a filesystem whose superblock or boot sector is damaged.
 pub fn probe(read: &dyn Fn(u64, &mut [u8]) -> Result<()>, size_bytes: u64) -> Result<Option<FilesystemSummary>> {
-    match ext4::probe(read, size_bytes)? {
+    match ext4::probe(read)? {
         Some(summary) => Ok(Some(summary)),
         None => fat::probe(read, size_bytes),
     }

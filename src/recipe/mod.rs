@@ -20,12 +20,14 @@
 //! folder (see [`Recipe::load`]).
 
 mod base64;
+mod build;
 mod check;
 mod load;
 mod problem;
 mod sections;
 mod values;
 
+pub use build::Given;
 pub use load::{LoadOptions, RECIPE_MAX_BYTES};
 pub use sections::{
     Attribute, BootMode, BootSection, DiskSection, Ext4Section, FatKind, FatSection, FileKind, FileSection, Filesystem, Format, Holes, Loader,
