@@ -45,7 +45,7 @@ pub(super) fn decide(
     let mut notes = Vec::new();
     let text = match given {
         Some(text) => text.trim().to_owned(),
-        None => match of_tree(files)? {
+        None => match of_tree(files, &mut notes)? {
             Some((text, source)) => {
                 let mut text = text;
                 // EC2 shows what goes to the serial console, and nothing else.
@@ -92,7 +92,7 @@ fn check(text: &str) -> Result<()> {
 }
 
 /// The tree's own command line and where it stands.
-fn of_tree(files: &Files<'_>) -> Result<Option<(String, &'static str)>> {
+fn of_tree(files: &Files<'_>, notes: &mut Vec<String>) -> Result<Option<(String, &'static str)>> {
     for (path, source) in [("etc/kernel/cmdline", "/etc/kernel/cmdline"), ("usr/lib/kernel/cmdline", "/usr/lib/kernel/cmdline")] {
         let words = files.text(path)?.map(|text| one_line(&text)).filter(|text| !text.is_empty());
         if let Some(text) = words {
@@ -110,8 +110,11 @@ fn of_tree(files: &Files<'_>) -> Result<Option<(String, &'static str)>> {
     let last = |key: &str| assignments(&text).filter(|(name, _)| *name == key).last().map(|(_, value)| one_line(&value)).unwrap_or_default();
     let both = format!("{} {}", last("GRUB_CMDLINE_LINUX"), last("GRUB_CMDLINE_LINUX_DEFAULT"));
     let both = both.trim();
-    // What only a shell can work out is not taken.
-    Ok((!both.is_empty() && !both.contains(['$', '`'])).then(|| (both.to_owned(), "/etc/default/grub")))
+    if both.contains(['$', '`']) {
+        notes.push("the kernel command line in /etc/default/grub needs a shell to be worked out; it is not taken".to_owned());
+        return Ok(None);
+    }
+    Ok((!both.is_empty()).then(|| (both.to_owned(), "/etc/default/grub")))
 }
 
 /// The words of a text with one space between them; what is not text is dropped with its word.

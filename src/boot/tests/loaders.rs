@@ -260,7 +260,7 @@ fn named_files_are_taken_and_must_be_what_they_are_named_for() {
     assert_eq!(named("/opt/web.efi", LoaderChoice::Auto).unwrap(), ("uki".to_owned(), "/opt/web.efi".to_owned()));
     assert_eq!(named("/opt/sd.efi", LoaderChoice::Auto).unwrap(), ("systemd-boot".to_owned(), "/opt/sd.efi".to_owned()));
     assert_eq!(named("opt/grub.efi", LoaderChoice::Grub).unwrap(), ("grub".to_owned(), "/opt/grub.efi".to_owned()));
-    assert!(named("/opt/grub.efi", LoaderChoice::Uki).unwrap_err().to_string().contains("looks like Grub"));
+    assert!(named("/opt/grub.efi", LoaderChoice::Uki).unwrap_err().to_string().contains("named as the loader uki, but it looks like grub"));
     assert!(named("/opt/vmlinux", LoaderChoice::Auto).is_err());
     assert!(named("/usr/lib/os-release", LoaderChoice::Auto).unwrap_err().to_string().contains("no EFI image"));
     assert_eq!(taken(Options { uki: path("opt/web.efi"), ..Options::default() }).unwrap().0, "uki");

@@ -110,6 +110,7 @@ fn the_command_line_is_the_callers_else_the_trees_else_a_default() {
     ] {
         assert_eq!(cmdline(fake, options), expected);
     }
+    assert!(etc("GRUB_CMDLINE_LINUX=`x`\n").prepare(&Options::default()).unwrap().has_note("needs a shell"));
     let root = |root| Options { root, cmdline: Some("rw".into()), ..Options::default() };
     assert_eq!(cmdline(Fake::debian_grub(), root(RootBy::Uuid)), "root=UUID=66666666-7777-8888-8999-aaaaaaaaaaaa rw");
     assert_eq!(cmdline(Fake::debian_grub(), root(RootBy::Label)), "root=LABEL=root rw");
@@ -236,6 +237,7 @@ fn files_that_are_there_keep_owner_and_mode_and_links_are_followed() {
     let made = fake.prepare(&Options::default()).unwrap();
     let root = &made.prepared.root;
     assert_eq!(root.target(root.lookup("etc/fstab").unwrap()), b"fstab.real");
+    assert!(Fake::debian_grub().folder("etc/fstab").prepare(&Options::default()).is_err());
     let metadata = root.node(root.lookup("etc/fstab.real").unwrap()).metadata;
     assert_eq!((metadata.mode, metadata.uid, metadata.gid, metadata.mtime), (0o600, 7, 8, ids().epoch));
     let made_folder = root.node(root.lookup("boot/grub").unwrap());
