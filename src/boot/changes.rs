@@ -3,7 +3,7 @@
 use super::esp::{self, Source};
 use super::files::{Files, TreeFile, trim};
 use crate::content::{ContentStore, MemoryContents};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tree::{Metadata, NewNode, Timestamp, Tree};
 use crate::units::{ContentId, u64_of};
 use std::sync::Arc;
@@ -69,6 +69,9 @@ impl Changes {
             let path = trim(&path);
             let folder = path.iter().rposition(|byte| *byte == b'/').map_or(&[][..], |at| &path[..at]);
             esp::add_directory(&mut root, folder, epoch)?;
+            if root.get(path).is_some_and(|(_, node)| node.is_directory()) {
+                return Err(Error::invalid("a folder in the tree, where a file of the boot set-up must go").at_path(path));
+            }
             let metadata = Metadata { mtime: epoch, ..metadata.unwrap_or(Metadata { mode: 0o644, ..Metadata::default() }) };
             root.add(path, metadata, NewNode::File { content: push(&bytes)?, length: u64_of(bytes.len()), data: None })?;
         }

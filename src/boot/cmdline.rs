@@ -4,7 +4,7 @@
 //! `/etc/default/grub.d`), else a default. `root=` is added unless it is there.
 
 use super::distro::assignments;
-use super::files::Files;
+use super::files::{Files, TEXT_MAX_BYTES};
 use super::{Architecture, Identities, RootBy};
 use crate::error::{Error, Result, escape};
 use crate::units::u64_of;
@@ -45,7 +45,7 @@ pub(super) fn decide(
     let mut notes = Vec::new();
     let text = match given {
         Some(text) => text.trim().to_owned(),
-        None => match of_tree(files)? {
+        None => match of_tree(files, &mut notes)? {
             Some((text, source)) => {
                 let mut text = text;
                 // EC2 shows what goes to the serial console, and nothing else.
@@ -92,7 +92,7 @@ fn check(text: &str) -> Result<()> {
 }
 
 /// The tree's own command line and where it stands.
-fn of_tree(files: &Files<'_>) -> Result<Option<(String, &'static str)>> {
+fn of_tree(files: &Files<'_>, notes: &mut Vec<String>) -> Result<Option<(String, &'static str)>> {
     for (path, source) in [("etc/kernel/cmdline", "/etc/kernel/cmdline"), ("usr/lib/kernel/cmdline", "/usr/lib/kernel/cmdline")] {
         let words = files.text(path)?.map(|text| one_line(&text)).filter(|text| !text.is_empty());
         if let Some(text) = words {
@@ -103,12 +103,18 @@ fn of_tree(files: &Files<'_>) -> Result<Option<(String, &'static str)>> {
     for name in files.names("etc/default/grub.d").filter(|name| name.ends_with(b".cfg")) {
         text.push(b'\n');
         text.extend(files.text([b"etc/default/grub.d/", name].concat())?.unwrap_or_default());
+        if u64_of(text.len()) > TEXT_MAX_BYTES {
+            return Err(Error::limit(format!("settings for GRUB of over {TEXT_MAX_BYTES} bytes")).at_path("etc/default/grub.d"));
+        }
     }
     let last = |key: &str| assignments(&text).filter(|(name, _)| *name == key).last().map(|(_, value)| one_line(&value)).unwrap_or_default();
     let both = format!("{} {}", last("GRUB_CMDLINE_LINUX"), last("GRUB_CMDLINE_LINUX_DEFAULT"));
     let both = both.trim();
-    // What only a shell can work out is not taken.
-    Ok((!both.is_empty() && !both.contains(['$', '`'])).then(|| (both.to_owned(), "/etc/default/grub")))
+    if both.contains(['$', '`']) {
+        notes.push("the kernel command line in /etc/default/grub needs a shell to be worked out; it is not taken".to_owned());
+        return Ok(None);
+    }
+    Ok((!both.is_empty()).then(|| (both.to_owned(), "/etc/default/grub")))
 }
 
 /// The words of a text with one space between them; what is not text is dropped with its word.
@@ -146,9 +152,13 @@ pub(super) fn foreign_root(place: &str, root: &str, ids: &Identities) -> Option<
 /// The command line as arguments of GRUB's command `linux` (GRUB manual, "Quoting"): words of plain characters as
 /// they are, others in single quotes. GRUB puts a word with a space in double quotes again, as the kernel reads it.
 pub(super) fn for_grub(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "=._,:/@%+-^~!?*[]()".contains(c);
-    let quoted = words(text).into_iter().map(|word| if word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) });
-    quoted.collect::<Vec<_>>().join(" ")
+    words(text).iter().map(|word| grub_word(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// One word of GRUB's script.
+pub(super) fn grub_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "=._,:/@%+-^".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// The kernel's own reading: spaces part words, double quotes keep them together.
@@ -184,7 +194,7 @@ pub(super) fn for_shell(text: &str) -> String {
 
 /// A text file with one line.
 pub(super) fn line(text: &str) -> Vec<u8> {
-    debug_assert!(u64_of(text.len()) <= super::files::TEXT_MAX_BYTES, "checked when it was decided");
+    debug_assert!(u64_of(text.len()) <= TEXT_MAX_BYTES, "checked when it was decided");
     format!("{text}\n").into_bytes()
 }
 
@@ -206,7 +216,7 @@ mod tests {
             ("root=PARTUUID=1-2 rw console=ttyS0,115200n8", "root=PARTUUID=1-2 rw console=ttyS0,115200n8"),
             ("a=\"b c\"  d", "'a=b c' d"),
             ("x=$y;z it's", r"'x=$y;z' 'it'\''s'"),
-            ("\"\" q", " q"),
+            ("\"\" q", "'' q"),
         ] {
             assert_eq!(for_grub(text), expected, "{text}");
         }

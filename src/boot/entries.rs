@@ -12,7 +12,7 @@
 
 use super::changes::Changes;
 use super::cmdline::{self, Cmdline};
-use super::distro::Distro;
+use super::distro::{Distro, Family};
 use super::files::{Files, TreeFile};
 use super::find::Found;
 use super::kernel::Kernel;
@@ -61,6 +61,9 @@ pub(super) fn prepare(
         changes.place(format!("loader/entries/{token}-{version}.conf"), entry);
     }
     changes.write(files, "etc/kernel/cmdline", cmdline::line(&text));
+    if found.distro.family() == Family::Debian && files.tree.resolve("etc/kernel/postinst.d/zz-systemd-boot").is_none() {
+        changes.notes.push("later kernels reach the ESP only with Debian's package systemd-boot, which the tree does not have".to_owned());
+    }
     Ok(text)
 }
 

@@ -10,6 +10,10 @@ pub(super) const TEXT_MAX_BYTES: u64 = 1 << 20;
 /// How much of a loader is searched for strings: signed GRUB images have about 4 MiB.
 const SEARCH_MAX_BYTES: u64 = 32 << 20;
 
+/// Names that one pattern, or one folder of kernels, is followed for: far over what systems have, so that a hostile
+/// tree costs no more than its entries.
+pub(super) const MATCHES_MAX: usize = 256;
+
 /// A regular file of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeFile {
@@ -97,7 +101,8 @@ impl<'a> Files<'a> {
         let mut paths = vec![Vec::new()];
         for part in pattern.split('/').filter(|part| !part.is_empty()) {
             paths = if fold || part.contains('*') {
-                paths.iter().flat_map(|base| self.names(base).filter(|name| matches(part, name, fold)).map(|name| join(base, name))).collect()
+                let matching = paths.iter().flat_map(|base| self.names(base).filter(|name| matches(part, name, fold)).map(|name| join(base, name)));
+                matching.take(MATCHES_MAX).collect()
             } else {
                 paths.iter().map(|base| join(base, part.as_bytes())).collect()
             };

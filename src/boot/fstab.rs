@@ -2,7 +2,7 @@
 
 use super::Identities;
 use super::cmdline::foreign_root;
-use super::files::{Files, show};
+use super::files::{Files, show, trim};
 use crate::error::{Result, escape};
 
 /// Debian's base files come with this line alone; beside real entries it would be a lie.
@@ -47,23 +47,29 @@ pub(super) fn decide(files: &Files<'_>, ids: &Identities, esp_mount_point: &[u8]
         text.extend_from_slice(line);
         text.push(b'\n');
     }
-    let mut line = |what: &str, place: &str, kind: &str, options: &str, pass: u8| {
-        text.extend_from_slice(format!("{what}\t{}\t{kind}\t{options}\t0\t{pass}\n", place.replace(' ', "\\040")).as_bytes());
+    let mut line = |what: &str, place: String, kind: &str, options: &str, pass: u8| {
+        text.extend_from_slice(format!("{what}\t{place}\t{kind}\t{options}\t0\t{pass}\n").as_bytes());
     };
     let errors = if ids.root_filesystem.starts_with("ext") { "rw,errors=remount-ro" } else { "rw" };
-    line(&format!("UUID={}", ids.root_uuid), "/", &ids.root_filesystem, errors, 1);
+    line(&format!("UUID={}", ids.root_uuid), "/".to_owned(), &ids.root_filesystem, errors, 1);
     // Without nofail, a kernel without FAT would end in the emergency shell for a partition that it does not need.
-    line(&format!("UUID={}", ids.esp_uuid), &show(esp_mount_point), "vfat", "umask=0077,nofail", 2);
+    line(&format!("UUID={}", ids.esp_uuid), octal(esp_mount_point), "vfat", "umask=0077,nofail", 2);
     for mount in &ids.mounts {
-        line(&mount.what, &mount.mount_point, &mount.filesystem, &mount.options, mount.pass);
+        line(&mount.what, octal(mount.mount_point.as_bytes()), &mount.filesystem, &mount.options, mount.pass);
     }
     Ok(Fstab { text: Some(text), notes: Vec::new() })
+}
+
+/// A mount point as fstab writes it: what would part fields or lines as `\\ooo`.
+fn octal(path: &[u8]) -> String {
+    let escaped = |byte: u8| if byte.is_ascii_graphic() && byte != b'\\' && byte != b'#' { char::from(byte).to_string() } else { format!("\\{byte:03o}") };
+    std::iter::once("/".to_owned()).chain(trim(path).iter().map(|byte| escaped(*byte))).collect()
 }
 
 /// Where an fstab that is kept does not fit the disk.
 fn differences(text: &[u8], ids: &Identities, esp_mount_point: &[u8]) -> Vec<String> {
     let mut notes = Vec::new();
-    let at = |place: &[u8]| entries(text).find(|[_, where_, _]| super::files::trim(where_) == super::files::trim(place) && where_.starts_with(b"/"));
+    let at = |place: &[u8]| entries(text).find(|[_, where_, _]| trim(where_) == trim(place) && where_.starts_with(b"/"));
     match at(b"/") {
         Some([what, ..]) => notes.extend(foreign_root("/etc/fstab, which is kept,", &String::from_utf8_lossy(what), ids)),
         None => notes.push("/etc/fstab is kept; it has no line for /".to_owned()),

@@ -129,9 +129,9 @@ fn menuentry(system: &str, kernel: &Kernel, cmdline: &str) -> String {
     entry
 }
 
-/// A path as one word of GRUB's script.
+/// A path as one word of GRUB's script. Kernels were taken only with names that are text.
 fn quote(path: &[u8]) -> String {
-    cmdline::for_grub(&format!("\"/{}\"", String::from_utf8_lossy(path)))
+    cmdline::grub_word(&format!("/{}", String::from_utf8_lossy(path)))
 }
 
 /// `/boot/grub` or `/boot/grub2`: where the configuration is, else where the distribution makes it.

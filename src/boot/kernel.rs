@@ -5,7 +5,7 @@
 //! kernels, backups and what package managers put aside are passed over.
 
 use super::InitramfsChoice;
-use super::files::{Files, TreeFile, show};
+use super::files::{Files, MATCHES_MAX, TreeFile, show};
 use super::pe::{self, KernelImage};
 use super::version;
 use crate::error::{Error, Result};
@@ -49,11 +49,16 @@ pub(super) fn find(files: &Files<'_>, named: Option<&[u8]>, initramfs: &Initramf
     let mut found = Kernels { kernels: Vec::new(), odd: Vec::new() };
     if let Some(path) = named {
         let file = files.file(path).ok_or_else(|| Error::invalid("no such file in the tree; it was named as the kernel").at_path(path))?;
+        check_name(&file)?;
         let version = version_of(&file);
         let image = pe::inspect_kernel(files, &file)?.map_err(|why| Error::invalid(format!("named as the kernel, but it is {why}")).at_path(path))?;
         found.kernels.push(kernel(files, file, version, image));
     } else {
         for (file, version) in candidates(files) {
+            if !fits_configuration(&file) {
+                found.odd.push(format!("{}: a name that no loader's configuration can hold", file.shown()));
+                continue;
+            }
             match pe::inspect_kernel(files, &file)? {
                 Ok(image) => found.kernels.push(kernel(files, file, version, image)),
                 Err(why) => found.odd.push(format!("{}: {why}", file.shown())),
@@ -70,16 +75,29 @@ pub(super) fn find(files: &Files<'_>, named: Option<&[u8]>, initramfs: &Initramf
             }
         });
     }
+    for kernel in &mut found.kernels {
+        kernel.initramfs.take_if(|file| !fits_configuration(file));
+    }
     match initramfs {
         InitramfsChoice::Auto => {}
         InitramfsChoice::None => found.kernels.iter_mut().for_each(|kernel| kernel.initramfs = None),
         InitramfsChoice::Path(path) => {
             let file = files.file(path).ok_or_else(|| Error::invalid("no such file in the tree; it was named as the initramfs").at_path(path))?;
+            check_name(&file)?;
             found.kernels.truncate(1);
             found.kernels.iter_mut().for_each(|kernel| kernel.initramfs = Some(file.clone()));
         }
     }
     Ok(found)
+}
+
+/// Whether a path can stand in a loader's configuration: text, and nothing that ends a line.
+fn fits_configuration(file: &TreeFile) -> bool {
+    std::str::from_utf8(&file.path).is_ok_and(|path| !path.chars().any(char::is_control))
+}
+
+fn check_name(file: &TreeFile) -> Result<()> {
+    if fits_configuration(file) { Ok(()) } else { Err(Error::invalid("a name that no loader's configuration can hold").at_path(&file.path)) }
 }
 
 fn kernel(files: &Files<'_>, file: TreeFile, version: Vec<u8>, image: KernelImage) -> Kernel {
@@ -110,6 +128,8 @@ fn candidates(files: &Files<'_>) -> Vec<(TreeFile, Vec<u8>)> {
         }
     }
     all.retain(|(file, _)| file.data.length > 0);
+    all.sort_by(|a, b| version::compare(&b.1, &a.1));
+    all.truncate(MATCHES_MAX);
     all
 }
 
@@ -166,10 +186,8 @@ fn initramfs_of(files: &Files<'_>, kernel: &TreeFile, version: &[u8]) -> Option<
     beside_modules.or_else(plain).filter(|file| file.data.length > 0)
 }
 
-/// What to say of a kernel without initramfs.
-pub(super) fn describe(kernel: &Kernel) -> String {
-    match &kernel.initramfs {
-        Some(initramfs) => format!("{} with {}", kernel.file.shown(), initramfs.shown()),
-        None => format!("{} without initramfs", show(&kernel.file.path)),
-    }
+/// What to say of a kernel that has no initramfs.
+pub(super) fn without_initramfs(kernel: &Kernel) -> Option<String> {
+    let note = || format!("{} starts without initramfs: the drivers of its disk must be built in", show(&kernel.file.path));
+    kernel.initramfs.is_none().then(note)
 }

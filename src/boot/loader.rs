@@ -227,7 +227,7 @@ pub(super) fn take_named(files: &Files<'_>, loaders: &mut Loaders, path: &[u8], 
         LoaderChoice::Grub
     };
     if what != LoaderChoice::Auto && what != kind {
-        return Err(bad(format!("named as the loader {what:?}, but it looks like {kind:?}")));
+        return Err(bad(format!("named as the loader {}, but it looks like {}", what.name(), kind.name())));
     }
     match kind {
         LoaderChoice::Uki => loaders.ukis = uki(files, &image)?.into_iter().collect(),

@@ -138,7 +138,7 @@ pub fn prepare(tree: Tree, taken_esp: Option<&Tree>, contents: &mut ContentStore
     }
     note_init(&tree, cmdline.as_deref(), &mut changes);
     let kernel = selection.kernels.first();
-    changes.notes.extend(kernel.filter(|kernel| kernel.initramfs.is_none()).map(|kernel| kernel::describe(kernel)));
+    changes.notes.extend(kernel.and_then(|kernel| kernel::without_initramfs(kernel)));
     let summary = BootSummary {
         mode: "uefi".to_owned(),
         architecture: selection.architecture.name().to_owned(),

@@ -28,6 +28,19 @@ pub enum LoaderChoice {
     SystemdBoot,
 }
 
+impl LoaderChoice {
+    /// The word in recipes: `auto`, `grub`, `uki` or `systemd-boot`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Grub => "grub",
+            Self::Uki => "uki",
+            Self::SystemdBoot => "systemd-boot",
+        }
+    }
+}
+
 /// How the command line names the root filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RootBy {
