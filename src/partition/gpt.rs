@@ -114,7 +114,9 @@ fn entry(partition: &Partition, sector_bytes: u64) -> Result<gpt::partition::Par
     }
     let units = name.encode_utf16().count();
     if units > NAME_MAX_UNITS || name.chars().any(char::is_control) {
-        return Err(Error::invalid(format!("partition {number} has the name {name:?} of {units} UTF-16 units; up to {NAME_MAX_UNITS} without control characters fit")));
+        return Err(Error::invalid(format!(
+            "partition {number} has the name {name:?} of {units} UTF-16 units; up to {NAME_MAX_UNITS} without control characters fit"
+        )));
     }
     let first_lba = offset_bytes / sector_bytes;
     Ok(gpt::partition::Partition {

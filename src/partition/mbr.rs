@@ -11,8 +11,8 @@ use std::ops::Range;
 
 /// Partitions in the record.
 const NUMBER_MAX: u32 = 4;
-/// Sectors that 32 bits can count.
-const SECTORS_MAX: u64 = 1 << 32;
+/// Sectors that 32 bits can count. One more could be addressed; other tools draw the line here.
+const SECTORS_MAX: u64 = (1 << 32) - 1;
 /// Logical partitions that are read; Linux gives device numbers to 60 at most.
 const LOGICAL_MAX: u32 = 128;
 /// Sectors of an MBR that is read: nothing in it says how large they are.
@@ -69,10 +69,13 @@ fn record(partition: &Partition, sector_bytes: u64) -> Result<PartitionRecord> {
         return Err(Error::invalid(format!("partition {number} has the type 0x{os_type:02x}, which is none of a primary partition")));
     }
     if partition.attributes & !ATTRIBUTE_LEGACY_BOOT != 0 {
-        return Err(Error::invalid(format!("partition {number} has the attributes {:#x}; an MBR has none but {ATTRIBUTE_LEGACY_BOOT:#x}", partition.attributes)));
+        return Err(Error::invalid(format!(
+            "partition {number} has the attributes {:#x}; an MBR has none but {ATTRIBUTE_LEGACY_BOOT:#x}",
+            partition.attributes
+        )));
     }
     let (first, count) = (partition.offset_bytes / sector_bytes, partition.size_bytes / sector_bytes);
-    let fits = "the disk has at most 2^32 sectors, and one of them is the MBR";
+    let fits = "the disk has at most 2^32 - 1 sectors";
     Ok(PartitionRecord {
         boot_indicator: if partition.attributes == 0 { 0 } else { BOOT_ACTIVE },
         starting_chs: chs(first),
@@ -107,10 +110,8 @@ pub(super) fn read(read_at: ReadAt<'_>, disk_bytes: u64, mbr: &Mbr) -> Result<Op
     let mut extended = None;
     for (number, record) in used {
         let found = partition(number, record, 0, disk_bytes)?;
-        if TYPES_EXTENDED.contains(&record.os_type) {
-            if extended.replace(found.range()).is_some() {
-                return Err(Error::corrupt("the MBR has two extended partitions"));
-            }
+        if TYPES_EXTENDED.contains(&record.os_type) && extended.replace(found.range()).is_some() {
+            return Err(Error::corrupt("the MBR has two extended partitions"));
         }
         partitions.push(found);
     }

@@ -110,16 +110,7 @@ impl Geometry {
         }
         let fat_sectors = fat_sectors(clusters);
         let last_sector = fixed_sectors + FAT_COPIES * fat_sectors + clusters * per_cluster + per_cluster - 1;
-        Some(Self {
-            kind,
-            sector_bytes,
-            cluster_bytes,
-            reserved_sectors,
-            fat_sectors,
-            root_entries,
-            total_sectors: total_sectors.min(last_sector),
-            clusters,
-        })
+        Some(Self { kind, sector_bytes, cluster_bytes, reserved_sectors, fat_sectors, root_entries, total_sectors: total_sectors.min(last_sector), clusters })
     }
 
     /// The shape that `options` ask for, or the one that suits a volume of `size_bytes`.
@@ -132,7 +123,9 @@ impl Geometry {
         let root_entries_max = align_down(u64::from(u16::MAX), sector_bytes / u64_of(ENTRY_BYTES));
         kinds.retain(|kind| *kind == FatKind::Fat32 || root_slots <= root_entries_max);
         if kinds.is_empty() {
-            return Err(Error::limit(format!("the root directory takes {root_slots} entries of 32 bytes; FAT12 and FAT16 have at most {root_entries_max} there")));
+            return Err(Error::limit(format!(
+                "the root directory takes {root_slots} entries of 32 bytes; FAT12 and FAT16 have at most {root_entries_max} there"
+            )));
         }
         let margin = if options.cluster_bytes.is_some() { 0 } else { BORDER_CLUSTERS };
         for kind in kinds.iter().copied() {
