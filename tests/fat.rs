@@ -472,6 +472,41 @@ fn what_is_not_stored_is_noted() {
 }
 
 #[test]
+fn empty_volumes_are_clean_with_a_label_and_without() {
+    for kind in [FatKind::Fat12, FatKind::Fat16, FatKind::Fat32] {
+        for label in ["", "A B"] {
+            let mut options = options(SizeRequest::Minimum { free_bytes: 0 });
+            options.kind = Some(kind);
+            options.label = label.to_owned();
+            let (tree, contents) = Fixture::default().freeze();
+            assert_eq!(check_with(&tree, &contents, &options).summary().label, label);
+        }
+    }
+}
+
+/// Whoever changes the bytes of a volume changes these lines, and says why.
+#[test]
+fn the_bytes_of_volumes_are_pinned() {
+    use sha2::{Digest as _, Sha256};
+    let (tree, contents) = rich_tree();
+    for (kind, size, pinned) in [
+        (FatKind::Fat12, 2 * MIB, "444fa4593642b058995e3888b213488c894f4d6ed33749140975dc8072666b93"),
+        (FatKind::Fat16, 4 * MIB, "7a40bfe4e19ba4078c58a6a8d3db981230d2c8146aa0ef6f4cdec6f67713ca06"),
+        (FatKind::Fat32, 36 * MIB, "cba2973e86b80ae8e698b15651e58304a633f023e84a2fb760fb379699fbbb95"),
+    ] {
+        let mut options = options(SizeRequest::Exact(size));
+        options.kind = Some(kind);
+        options.hidden_sectors = 2048;
+        options.epoch = Timestamp::from_seconds(946_684_800);
+        let layout = fat::plan(Arc::clone(&tree), &options).unwrap();
+        let mut whole = vec![0; usize::try_from(size).unwrap()];
+        fill(&layout, &contents, 0, &mut whole).unwrap();
+        let digest: String = Sha256::digest(&whole).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, pinned, "{kind:?}");
+    }
+}
+
+#[test]
 fn any_part_is_rendered_as_the_whole_is() {
     let (tree, contents) = rich_tree();
     for (kind, size) in [(FatKind::Fat12, 2 * MIB), (FatKind::Fat16, 4 * MIB), (FatKind::Fat32, 36 * MIB)] {

@@ -63,13 +63,17 @@ fn text(command: &mut Command) -> String {
 }
 
 fn read(path: &Path) -> partition::Found {
+    read_with_sectors(path, 512)
+}
+
+fn read_with_sectors(path: &Path, mbr_sector_bytes: u32) -> partition::Found {
     let file = std::cell::RefCell::new(File::open(path).unwrap());
     let size = file.borrow().metadata().unwrap().len();
     let read_at = |offset: u64, out: &mut [u8]| {
         let mut file = file.borrow_mut();
         file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(out)).map_err(|error| rootvol::Error::io("cannot read", error))
     };
-    partition::read(&read_at, size).unwrap().expect("a table")
+    partition::read_with_sectors(&read_at, size, mbr_sector_bytes).unwrap().expect("a table")
 }
 
 /// sgdisk and sfdisk exit with 0 whatever they find: their text counts. Both take a file's sectors to have 512 bytes.
@@ -242,10 +246,8 @@ fn an_mbr_is_sound_to_sfdisk() {
             sfdisk_agrees(&table, &image);
         }
         fdisk_agrees(&table, &image);
-        if sector_bytes == 512 {
-            let found = read(&image);
-            assert_eq!((found.table, found.notes), (table, Vec::new()));
-        }
+        let found = read_with_sectors(&image, sector_bytes);
+        assert_eq!((found.table, found.notes), (table, Vec::new()));
     }
 }
 
@@ -319,4 +321,19 @@ fn type_guids_are_those_that_sfdisk_lists() {
             .unwrap_or_else(|| panic!("{title} is not listed"));
         assert!(line.starts_with(&guid.to_string()), "{name} is {guid}, and sfdisk lists {line}");
     }
+}
+
+/// Whoever changes the bytes of a table changes this line, and says why.
+#[test]
+fn the_bytes_of_a_table_are_pinned() {
+    use sha2::{Digest as _, Sha256};
+    let layout = partition::plan(&cloud(512, 8 * GIB)).unwrap();
+    let mut hash = Sha256::new();
+    for segment in segments(&layout, 0..layout.size_bytes()) {
+        let mut bytes = vec![0; usize::try_from(segment.range.end - segment.range.start).unwrap()];
+        layout.render(segment.range.start, &mut bytes);
+        hash.update(&bytes);
+    }
+    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digest, "f9fe0b7a9693cd50a8fbfb31d7c8dedac96b092bbbf48ef563cea24f9c230c87");
 }
