@@ -17,7 +17,7 @@ mod types;
 
 pub use types::{PartitionType, root_type};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::guid::Guid;
 use crate::layout::{Layout, Segment, SegmentSource};
 use crate::units::{u64_of, usize_of};
@@ -214,8 +214,8 @@ type ReadAt<'a> = &'a dyn Fn(u64, &mut [u8]) -> Result<()>;
 /// none: a filesystem on the bare disk, or nothing. The disk is not trusted; the work is bounded.
 ///
 /// A GPT, with sectors of 512 or 4,096 bytes, counts where the MBR has a protective partition, or no partition at all and the
-/// primary is sound. Behind a protective partition the backup is used if the primary is damaged, which is noted. An MBR is taken to have sectors of 512 bytes.
-///
+/// primary is sound. Behind a protective partition the backup is used if the primary is damaged, which is noted. An
+/// MBR is taken to have sectors of 512 bytes.
 ///
 /// # Errors
 /// A table that breaks its format or does not fit the disk, and those of `read_at`.
@@ -239,19 +239,17 @@ pub fn read_with_sectors(read_at: ReadAt<'_>, disk_bytes: u64, mbr_sector_bytes:
     let signed = mbr.signature == SIGNATURE;
     let protective = signed && mbr.partition_record.iter().any(|record| record.os_type == TYPE_PROTECTIVE);
     let plain = signed && !protective && mbr.partition_record.iter().any(|record| record.os_type != 0);
-    if protective {
-        return gpt::read(read_at, disk_bytes, &mbr, true).map(Some);
-    }
     if plain {
         return mbr::read(read_at, disk_bytes, &mbr, mbr_sector_bytes);
     }
-    match gpt::read(read_at, disk_bytes, &mbr, false) {
-        Ok(mut found) => {
-            found.notes.push("there is no protective MBR before the GPT".to_owned());
+    match gpt::read(read_at, disk_bytes, &mbr, protective)? {
+        Some(mut found) => {
+            if !protective {
+                found.notes.push("there is no protective MBR before the GPT".to_owned());
+            }
             Ok(Some(found))
         }
-        Err(error) if error.kind() == ErrorKind::Io => Err(error),
-        Err(_) => mbr::read(read_at, disk_bytes, &mbr, mbr_sector_bytes),
+        None => mbr::read(read_at, disk_bytes, &mbr, mbr_sector_bytes),
     }
 }
 

@@ -282,3 +282,34 @@ fn no_flipped_bit_makes_the_reader_panic_or_read_outside() {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_read_is_an_error_and_not_a_missing_table() {
+    for kind in [crate::ErrorKind::Io, crate::ErrorKind::Corrupt] {
+        for bad in [0, 512, 4096, MIB - 512] {
+            let table = Table { disk_bytes: MIB, ..gpt(Vec::new()) };
+            let disk = Disk::of(&table);
+            let read_at = |offset: u64, out: &mut [u8]| {
+                out.fill(0);
+                let (start, bytes) = disk.pieces.iter().rfind(|(start, _)| *start <= offset).unwrap();
+                let from = usize_of(offset - start);
+                if let Some(bytes) = bytes.get(from..from + out.len()) {
+                    out.copy_from_slice(bytes);
+                }
+                // Without the protective partition, and with a primary that is not sound, all of them are looked at.
+                if offset == 0 {
+                    out[446..462].fill(0);
+                } else if offset == 512 {
+                    out.fill(0);
+                }
+                if offset == bad { Err(Error::new(kind, "unreadable")) } else { Ok(()) }
+            };
+            let found = super::read(&read_at, MIB);
+            if bad == MIB - 512 {
+                assert!(found.unwrap().is_some_and(|found| found.table.kind == TableKind::Mbr), "a backup that counts for nothing is not read");
+            } else {
+                assert_eq!(found.unwrap_err().kind(), kind);
+            }
+        }
+    }
+}
