@@ -101,8 +101,14 @@ mod tests {
 
     #[test]
     fn fields_lie_where_the_specification_has_them() {
-        let record =
-            PartitionRecord { boot_indicator: 0x80, starting_chs: [1, 2, 3], os_type: 4, ending_chs: [5, 6, 7], starting_lba: 0x0809_0a0b, size_in_lba: 0x0c0d_0e0f };
+        let record = PartitionRecord {
+            boot_indicator: 0x80,
+            starting_chs: [1, 2, 3],
+            os_type: 4,
+            ending_chs: [5, 6, 7],
+            starting_lba: 0x0809_0a0b,
+            size_in_lba: 0x0c0d_0e0f,
+        };
         assert_eq!(record.encode(), [0x80, 1, 2, 3, 4, 5, 6, 7, 0x0b, 0x0a, 9, 8, 0x0f, 0x0e, 0x0d, 0x0c]);
         assert_eq!(PartitionRecord::decode(&record.encode()), record);
         let empty = PartitionRecord::default();

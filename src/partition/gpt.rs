@@ -114,7 +114,9 @@ fn entry(partition: &Partition, sector_bytes: u64) -> Result<gpt::partition::Par
     }
     let units = name.encode_utf16().count();
     if units > NAME_MAX_UNITS || name.chars().any(char::is_control) {
-        return Err(Error::invalid(format!("partition {number} has the name {name:?} of {units} UTF-16 units; up to {NAME_MAX_UNITS} without control characters fit")));
+        return Err(Error::invalid(format!(
+            "partition {number} has the name {name:?} of {units} UTF-16 units; up to {NAME_MAX_UNITS} without control characters fit"
+        )));
     }
     let first_lba = offset_bytes / sector_bytes;
     Ok(gpt::partition::Partition {
@@ -211,12 +213,12 @@ enum Copy {
     Good(Header, Vec<Partition>),
 }
 
-/// Reads the GPT of a disk. Its backup counts only where the MBR says that there is a GPT: it may be left over from an earlier
-/// use of the disk.
+/// Reads the GPT of a disk. Where the MBR does not say that there is one, the backup does not count, for it may be left over from
+/// an earlier use of the disk, and `None` says that there is no sound primary.
 ///
 /// # Errors
-/// No table that can be used, and those of `read_at`.
-pub(super) fn read(read_at: ReadAt<'_>, disk_bytes: u64, mbr: &Mbr, protected: bool) -> Result<Found> {
+/// No table that can be used where there should be one, and those of `read_at`.
+pub(super) fn read(read_at: ReadAt<'_>, disk_bytes: u64, mbr: &Mbr, protected: bool) -> Result<Option<Found>> {
     let mut primary_error = None;
     for sector_bytes in [512, 4096] {
         match copy(read_at, disk_bytes, sector_bytes, 1)? {
@@ -225,16 +227,19 @@ pub(super) fn read(read_at: ReadAt<'_>, disk_bytes: u64, mbr: &Mbr, protected: b
             Copy::Good(header, partitions) => {
                 let mut notes = Vec::new();
                 check_backup(read_at, disk_bytes, sector_bytes, &header, &partitions, &mut notes)?;
-                return Ok(Found { table: table(disk_bytes, sector_bytes, &header, partitions, mbr), notes });
+                return Ok(Some(Found { table: table(disk_bytes, sector_bytes, &header, partitions, mbr), notes }));
             }
         }
     }
-    for sector_bytes in [512, 4096].into_iter().filter(|_| protected) {
+    if !protected {
+        return Ok(None);
+    }
+    for sector_bytes in [512, 4096] {
         let last_lba = (disk_bytes / sector_bytes).saturating_sub(1);
         if let Copy::Good(header, partitions) = copy(read_at, disk_bytes, sector_bytes, last_lba)? {
             let why = primary_error.map_or_else(|| "it is not there".to_owned(), |error| error.to_string());
             let notes = vec![format!("the primary GPT cannot be used: {why}; the backup was read")];
-            return Ok(Found { table: table(disk_bytes, sector_bytes, &header, partitions, mbr), notes });
+            return Ok(Some(Found { table: table(disk_bytes, sector_bytes, &header, partitions, mbr), notes }));
         }
     }
     Err(primary_error.unwrap_or_else(|| Error::corrupt("there is neither a primary nor a backup GPT header")))

@@ -11,12 +11,10 @@ use std::ops::Range;
 
 /// Partitions in the record.
 const NUMBER_MAX: u32 = 4;
-/// Sectors that 32 bits can count.
-const SECTORS_MAX: u64 = 1 << 32;
+/// Sectors that 32 bits can count. One more could be addressed; other tools draw the line here.
+const SECTORS_MAX: u64 = (1 << 32) - 1;
 /// Logical partitions that are read; Linux gives device numbers to 60 at most.
 const LOGICAL_MAX: u32 = 128;
-/// Sectors of an MBR that is read: nothing in it says how large they are.
-const READ_SECTOR_BYTES: u64 = 512;
 
 /// Heads and sectors a track of the translation that BIOSes use for disks over 8 GB.
 const HEADS: u64 = 255;
@@ -69,10 +67,13 @@ fn record(partition: &Partition, sector_bytes: u64) -> Result<PartitionRecord> {
         return Err(Error::invalid(format!("partition {number} has the type 0x{os_type:02x}, which is none of a primary partition")));
     }
     if partition.attributes & !ATTRIBUTE_LEGACY_BOOT != 0 {
-        return Err(Error::invalid(format!("partition {number} has the attributes {:#x}; an MBR has none but {ATTRIBUTE_LEGACY_BOOT:#x}", partition.attributes)));
+        return Err(Error::invalid(format!(
+            "partition {number} has the attributes {:#x}; an MBR has none but {ATTRIBUTE_LEGACY_BOOT:#x}",
+            partition.attributes
+        )));
     }
     let (first, count) = (partition.offset_bytes / sector_bytes, partition.size_bytes / sector_bytes);
-    let fits = "the disk has at most 2^32 sectors, and one of them is the MBR";
+    let fits = "the disk has at most 2^32 - 1 sectors";
     Ok(PartitionRecord {
         boot_indicator: if partition.attributes == 0 { 0 } else { BOOT_ACTIVE },
         starting_chs: chs(first),
@@ -93,8 +94,8 @@ fn chs(lba: u64) -> [u8; 3] {
     [byte(head), byte(sector | (cylinder >> 8) << 6), byte(cylinder & 0xff)]
 }
 
-/// Reads the table whose first sector is `mbr`; `None` where the sector is no MBR.
-pub(super) fn read(read_at: ReadAt<'_>, disk_bytes: u64, mbr: &Mbr) -> Result<Option<Found>> {
+/// Reads the table whose first sector is `mbr`; `None` where the sector is no MBR. Nothing in it says how large its sectors are.
+pub(super) fn read(read_at: ReadAt<'_>, disk_bytes: u64, mbr: &Mbr, sector_bytes: u32) -> Result<Option<Found>> {
     let used: Vec<(u32, &PartitionRecord)> = (1..).zip(&mbr.partition_record).filter(|(_, record)| record.os_type != 0).collect();
     // A volume's boot sector ends in the same signature and has code where an MBR has partitions; or nothing there, and a jump
     // and a name at its start.
@@ -106,11 +107,9 @@ pub(super) fn read(read_at: ReadAt<'_>, disk_bytes: u64, mbr: &Mbr) -> Result<Op
     let mut partitions = Vec::new();
     let mut extended = None;
     for (number, record) in used {
-        let found = partition(number, record, 0, disk_bytes)?;
-        if TYPES_EXTENDED.contains(&record.os_type) {
-            if extended.replace(found.range()).is_some() {
-                return Err(Error::corrupt("the MBR has two extended partitions"));
-            }
+        let found = partition(number, record, 0, disk_bytes, sector_bytes)?;
+        if TYPES_EXTENDED.contains(&record.os_type) && extended.replace(found.range()).is_some() {
+            return Err(Error::corrupt("the MBR has two extended partitions"));
         }
         partitions.push(found);
     }
@@ -118,7 +117,7 @@ pub(super) fn read(read_at: ReadAt<'_>, disk_bytes: u64, mbr: &Mbr) -> Result<Op
         return Err(Error::corrupt(format!("the partitions {first} and {second} overlap")));
     }
     if let Some(extended) = extended {
-        logical(read_at, &extended, disk_bytes, &mut partitions)?;
+        logical(read_at, &extended, disk_bytes, sector_bytes, &mut partitions)?;
     }
     if mbr.unique_mbr_disk_signature == 0 {
         notes.push("the MBR has no disk signature, so its partitions have no PARTUUID".to_owned());
@@ -127,7 +126,7 @@ pub(super) fn read(read_at: ReadAt<'_>, disk_bytes: u64, mbr: &Mbr) -> Result<Op
         kind: TableKind::Mbr,
         disk_guid: Guid::from_bytes([0; 16]),
         signature: mbr.unique_mbr_disk_signature,
-        sector_bytes: 512,
+        sector_bytes,
         disk_bytes,
         partitions,
         boot_code: mbr.boot_code.iter().any(|byte| *byte != 0).then_some(mbr.boot_code),
@@ -137,7 +136,7 @@ pub(super) fn read(read_at: ReadAt<'_>, disk_bytes: u64, mbr: &Mbr) -> Result<Op
 
 /// Follows the chain of extended boot records: each has a logical partition, counted from the record, and the next record, counted
 /// from the start of the extended partition.
-fn logical(read_at: ReadAt<'_>, extended: &Range<u64>, disk_bytes: u64, partitions: &mut Vec<Partition>) -> Result<()> {
+fn logical(read_at: ReadAt<'_>, extended: &Range<u64>, disk_bytes: u64, sector_bytes: u32, partitions: &mut Vec<Partition>) -> Result<()> {
     let mut visited = HashSet::new();
     let mut at = extended.start;
     let mut number = NUMBER_MAX + 1;
@@ -149,7 +148,7 @@ fn logical(read_at: ReadAt<'_>, extended: &Range<u64>, disk_bytes: u64, partitio
         if visited.len() > usize_of(u64::from(LOGICAL_MAX)) {
             return Err(Error::limit(format!("over {LOGICAL_MAX} logical partitions")));
         }
-        if at + READ_SECTOR_BYTES > extended.end {
+        if at + u64::from(sector_bytes) > extended.end {
             return Err(Error::corrupt("an extended boot record lies outside the extended partition").at_offset(at));
         }
         let mut sector = [0; MBR_BYTES];
@@ -160,7 +159,7 @@ fn logical(read_at: ReadAt<'_>, extended: &Range<u64>, disk_bytes: u64, partitio
         }
         let [data, next, ..] = record.partition_record;
         if data.os_type != 0 {
-            let found = partition(number, &data, at, disk_bytes)?;
+            let found = partition(number, &data, at, disk_bytes, sector_bytes)?;
             if found.range().end > extended.end {
                 return Err(Error::corrupt(format!("the logical partition {number} ends outside the extended partition")).at_offset(at));
             }
@@ -170,7 +169,7 @@ fn logical(read_at: ReadAt<'_>, extended: &Range<u64>, disk_bytes: u64, partitio
         if next.os_type == 0 {
             break;
         }
-        at = extended.start + u64::from(next.starting_lba) * READ_SECTOR_BYTES;
+        at = extended.start + u64::from(next.starting_lba) * u64::from(sector_bytes);
     }
     match super::overlap(&partitions[primary_count..]) {
         Some((first, second)) => Err(Error::corrupt(format!("the logical partitions {first} and {second} overlap"))),
@@ -179,10 +178,11 @@ fn logical(read_at: ReadAt<'_>, extended: &Range<u64>, disk_bytes: u64, partitio
 }
 
 /// A record whose sectors count from `base_bytes`.
-fn partition(number: u32, record: &PartitionRecord, base_bytes: u64, disk_bytes: u64) -> Result<Partition> {
-    let offset_bytes = base_bytes + u64::from(record.starting_lba) * READ_SECTOR_BYTES;
-    let size_bytes = u64::from(record.size_in_lba) * READ_SECTOR_BYTES;
-    if size_bytes == 0 || offset_bytes < READ_SECTOR_BYTES || offset_bytes + size_bytes > disk_bytes {
+fn partition(number: u32, record: &PartitionRecord, base_bytes: u64, disk_bytes: u64, sector_bytes: u32) -> Result<Partition> {
+    let sector_bytes = u64::from(sector_bytes);
+    let offset_bytes = base_bytes + u64::from(record.starting_lba) * sector_bytes;
+    let size_bytes = u64::from(record.size_in_lba) * sector_bytes;
+    if size_bytes == 0 || offset_bytes < sector_bytes || offset_bytes + size_bytes > disk_bytes {
         return Err(Error::corrupt(format!("partition {number} has {size_bytes} bytes at {offset_bytes}, and the disk has {disk_bytes}")));
     }
     Ok(Partition {

@@ -17,7 +17,7 @@ mod types;
 
 pub use types::{PartitionType, root_type};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::guid::Guid;
 use crate::layout::{Layout, Segment, SegmentSource};
 use crate::units::{u64_of, usize_of};
@@ -139,9 +139,7 @@ pub fn plan(table: &Table) -> Result<TableLayout> {
 /// Sectors of other than 512 or 4,096 bytes, a disk that is no whole number of them, a disk too small for the table or
 /// larger than it can address.
 pub fn usable_bytes(kind: TableKind, sector_bytes: u32, disk_bytes: u64) -> Result<Range<u64>> {
-    if !matches!(sector_bytes, 512 | 4096) {
-        return Err(Error::invalid(format!("sectors of {sector_bytes} bytes; 512 and 4096 are possible")));
-    }
+    check_sector_bytes(sector_bytes)?;
     if !disk_bytes.is_multiple_of(u64::from(sector_bytes)) {
         return Err(Error::invalid(format!("the disk has {disk_bytes} bytes, which is no whole number of sectors of {sector_bytes}")));
     }
@@ -149,6 +147,13 @@ pub fn usable_bytes(kind: TableKind, sector_bytes: u32, disk_bytes: u64) -> Resu
         TableKind::Gpt => gpt::usable_bytes(sector_bytes, disk_bytes),
         TableKind::Mbr => mbr::usable_bytes(sector_bytes, disk_bytes),
         TableKind::None => Ok(0..disk_bytes),
+    }
+}
+
+fn check_sector_bytes(sector_bytes: u32) -> Result<()> {
+    match sector_bytes {
+        512 | 4096 => Ok(()),
+        _ => Err(Error::invalid(format!("sectors of {sector_bytes} bytes; 512 and 4096 are possible"))),
     }
 }
 
@@ -209,11 +214,22 @@ type ReadAt<'a> = &'a dyn Fn(u64, &mut [u8]) -> Result<()>;
 /// none: a filesystem on the bare disk, or nothing. The disk is not trusted; the work is bounded.
 ///
 /// A GPT, with sectors of 512 or 4,096 bytes, counts where the MBR has a protective partition, or no partition at all and the
-/// primary is sound. Behind a protective partition the backup is used if the primary is damaged, which is noted. An MBR is taken to have sectors of 512 bytes.
+/// primary is sound. Behind a protective partition the backup is used if the primary is damaged, which is noted. An
+/// MBR is taken to have sectors of 512 bytes.
 ///
 /// # Errors
 /// A table that breaks its format or does not fit the disk, and those of `read_at`.
 pub fn read(read_at: ReadAt<'_>, disk_bytes: u64) -> Result<Option<Found>> {
+    read_with_sectors(read_at, disk_bytes, 512)
+}
+
+/// As [`read`], an MBR taken to have sectors of `mbr_sector_bytes`: 512, or 4,096 where partitions make no sense with 512. A
+/// GPT says itself what it has.
+///
+/// # Errors
+/// As [`read`]; other sectors than 512 and 4,096 bytes.
+pub fn read_with_sectors(read_at: ReadAt<'_>, disk_bytes: u64, mbr_sector_bytes: u32) -> Result<Option<Found>> {
+    check_sector_bytes(mbr_sector_bytes)?;
     if disk_bytes < u64_of(MBR_BYTES) {
         return Ok(None);
     }
@@ -223,19 +239,17 @@ pub fn read(read_at: ReadAt<'_>, disk_bytes: u64) -> Result<Option<Found>> {
     let signed = mbr.signature == SIGNATURE;
     let protective = signed && mbr.partition_record.iter().any(|record| record.os_type == TYPE_PROTECTIVE);
     let plain = signed && !protective && mbr.partition_record.iter().any(|record| record.os_type != 0);
-    if protective {
-        return gpt::read(read_at, disk_bytes, &mbr, true).map(Some);
-    }
     if plain {
-        return mbr::read(read_at, disk_bytes, &mbr);
+        return mbr::read(read_at, disk_bytes, &mbr, mbr_sector_bytes);
     }
-    match gpt::read(read_at, disk_bytes, &mbr, false) {
-        Ok(mut found) => {
-            found.notes.push("there is no protective MBR before the GPT".to_owned());
+    match gpt::read(read_at, disk_bytes, &mbr, protective)? {
+        Some(mut found) => {
+            if !protective {
+                found.notes.push("there is no protective MBR before the GPT".to_owned());
+            }
             Ok(Some(found))
         }
-        Err(error) if error.kind() == ErrorKind::Io => Err(error),
-        Err(_) => mbr::read(read_at, disk_bytes, &mbr),
+        None => mbr::read(read_at, disk_bytes, &mbr, mbr_sector_bytes),
     }
 }
 

@@ -133,7 +133,7 @@ fn partitions_that_no_table_can_have_are_refused() {
         ("over the record", mbr(vec![partition(1, 0, MIB)])),
         ("an attribute", mbr(vec![Partition { attributes: 1, ..partition(1, MIB, MIB) }])),
         ("a GPT type", Table { partitions: vec![partition(1, MIB, MIB)], ..mbr(Vec::new()) }),
-        ("over 2 TiB", Table { disk_bytes: 2 * TIB + 512, ..mbr(Vec::new()) }),
+        ("over 2 TiB", Table { disk_bytes: 2 * TIB, ..mbr(Vec::new()) }),
         ("sectors of 520", Table { sector_bytes: 520, ..gpt(Vec::new()) }),
         ("part of a sector", Table { disk_bytes: GIB + 512, sector_bytes: 4096, ..gpt(Vec::new()) }),
         ("tiny", Table { disk_bytes: 67 * 512, ..gpt(Vec::new()) }),
@@ -142,8 +142,8 @@ fn partitions_that_no_table_can_have_are_refused() {
         assert!(plan(&table).is_err(), "{what}");
     }
     assert!(plan(&Table { disk_bytes: 68 * 512, ..gpt(Vec::new()) }).is_ok());
-    let last = 2 * TIB - MIB;
-    assert!(plan(&Table { disk_bytes: 2 * TIB, ..mbr(vec![partition(1, MIB, last)]) }).is_ok());
+    let disk_bytes = 2 * TIB - 512;
+    assert!(plan(&Table { disk_bytes, ..mbr(vec![partition(1, MIB, disk_bytes - MIB)]) }).is_ok());
 }
 
 #[test]
@@ -279,6 +279,37 @@ fn no_flipped_bit_makes_the_reader_panic_or_read_outside() {
             }
             let _ = disk.read();
             disk.at(bit / 8)[0] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_and_not_a_missing_table() {
+    for kind in [crate::ErrorKind::Io, crate::ErrorKind::Corrupt] {
+        for bad in [0, 512, 4096, MIB - 512] {
+            let table = Table { disk_bytes: MIB, ..gpt(Vec::new()) };
+            let disk = Disk::of(&table);
+            let read_at = |offset: u64, out: &mut [u8]| {
+                out.fill(0);
+                let (start, bytes) = disk.pieces.iter().rfind(|(start, _)| *start <= offset).unwrap();
+                let from = usize_of(offset - start);
+                if let Some(bytes) = bytes.get(from..from + out.len()) {
+                    out.copy_from_slice(bytes);
+                }
+                // Without the protective partition, and with a primary that is not sound, all of them are looked at.
+                if offset == 0 {
+                    out[446..462].fill(0);
+                } else if offset == 512 {
+                    out.fill(0);
+                }
+                if offset == bad { Err(Error::new(kind, "unreadable")) } else { Ok(()) }
+            };
+            let found = super::read(&read_at, MIB);
+            if bad == MIB - 512 {
+                assert!(found.unwrap().is_some_and(|found| found.table.kind == TableKind::Mbr), "a backup that counts for nothing is not read");
+            } else {
+                assert_eq!(found.unwrap_err().kind(), kind);
+            }
         }
     }
 }

@@ -245,7 +245,9 @@ mod tests {
         assert_eq!(gpt("C12A7328-F81F-11D2-BA4B-00A0C93EC93B").unwrap().name(), Some("esp"));
         assert_eq!(gpt("linux-generic").unwrap(), gpt("linux").unwrap());
         assert_eq!(gpt("12345678-1234-1234-1234-123456789abc").unwrap().to_string(), "12345678-1234-1234-1234-123456789abc");
-        for (text, byte) in [("esp", 0xef), ("linux", 0x83), ("swap", 0x82), ("fat32", 0x0c), ("0x83", 0x83), ("root", 0x83), ("root-arm64", 0x83), ("0xA5", 0xa5)] {
+        for (text, byte) in
+            [("esp", 0xef), ("linux", 0x83), ("swap", 0x82), ("fat32", 0x0c), ("0x83", 0x83), ("root", 0x83), ("root-arm64", 0x83), ("0xA5", 0xa5)]
+        {
             assert_eq!(mbr(text).unwrap(), PartitionType::Mbr(byte), "{text}");
         }
         assert_eq!(PartitionType::Mbr(0x83).to_string(), "linux");

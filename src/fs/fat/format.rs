@@ -338,8 +338,14 @@ mod tests {
             assert_eq!(bytes[offset], value, "at {offset}");
         }
 
-        let id =
-            VolumeId { bs_drv_num: 0x80, bs_reserved1: 1, bs_boot_sig: 0x29, bs_vol_id: 0x1234_5678, bs_vol_lab: *b"LABEL67890A", bs_fil_sys_type: *b"FAT16   " };
+        let id = VolumeId {
+            bs_drv_num: 0x80,
+            bs_reserved1: 1,
+            bs_boot_sig: 0x29,
+            bs_vol_id: 0x1234_5678,
+            bs_vol_lab: *b"LABEL67890A",
+            bs_fil_sys_type: *b"FAT16   ",
+        };
         assert_eq!(VolumeId::decode(&id.encode()), id);
         assert_eq!(&id.encode()[7..18], b"LABEL67890A");
         assert_eq!(VolumeId::OFFSET_16 + VolumeId::BYTES, 62);
@@ -381,7 +387,9 @@ mod tests {
         };
         let bytes = entry.encode();
         assert_eq!(DirectoryEntry::decode(&bytes), entry);
-        for (offset, value) in [(11, 0x20), (12, 0x12), (13, 0x13), (14, 0x15), (16, 0x17), (18, 0x19), (20, 0x21), (22, 0x23), (24, 0x25), (26, 0x27), (28, 0x31)] {
+        for (offset, value) in
+            [(11, 0x20), (12, 0x12), (13, 0x13), (14, 0x15), (16, 0x17), (18, 0x19), (20, 0x21), (22, 0x23), (24, 0x25), (26, 0x27), (28, 0x31)]
+        {
             assert_eq!(bytes[offset], value, "at {offset}");
         }
 

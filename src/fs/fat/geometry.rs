@@ -110,16 +110,7 @@ impl Geometry {
         }
         let fat_sectors = fat_sectors(clusters);
         let last_sector = fixed_sectors + FAT_COPIES * fat_sectors + clusters * per_cluster + per_cluster - 1;
-        Some(Self {
-            kind,
-            sector_bytes,
-            cluster_bytes,
-            reserved_sectors,
-            fat_sectors,
-            root_entries,
-            total_sectors: total_sectors.min(last_sector),
-            clusters,
-        })
+        Some(Self { kind, sector_bytes, cluster_bytes, reserved_sectors, fat_sectors, root_entries, total_sectors: total_sectors.min(last_sector), clusters })
     }
 
     /// The shape that `options` ask for, or the one that suits a volume of `size_bytes`.
@@ -132,13 +123,12 @@ impl Geometry {
         let root_entries_max = align_down(u64::from(u16::MAX), sector_bytes / u64_of(ENTRY_BYTES));
         kinds.retain(|kind| *kind == FatKind::Fat32 || root_slots <= root_entries_max);
         if kinds.is_empty() {
-            return Err(Error::limit(format!("the root directory takes {root_slots} entries of 32 bytes; FAT12 and FAT16 have at most {root_entries_max} there")));
+            return Err(Error::limit(format!(
+                "the root directory takes {root_slots} entries of 32 bytes; FAT12 and FAT16 have at most {root_entries_max} there"
+            )));
         }
-        let margin = if options.cluster_bytes.is_some() { 0 } else { BORDER_CLUSTERS };
         for kind in kinds.iter().copied() {
-            let (least, most) = kind.clusters();
-            let least = if kind == FatKind::Fat12 { least } else { least + margin };
-            let most = if kind == FatKind::Fat32 { most } else { most - margin };
+            let (least, most) = clusters_to_choose(kind, options);
             let sizes = options.cluster_bytes.map_or_else(|| cluster_sizes(kind, size_bytes, sector_bytes), |bytes| vec![u64::from(bytes)]);
             let fits = sizes.into_iter().filter_map(|bytes| Self::fit(kind, size_bytes, sector_bytes, bytes, root_slots));
             if let Some(found) = fits.into_iter().find(|shape| (least..=most).contains(&shape.clusters)) {
@@ -146,6 +136,17 @@ impl Geometry {
             }
         }
         Err(no_shape(options, &kinds, size_bytes, root_slots))
+    }
+}
+
+/// The clusters that a volume of this kind may come to have: away from the borders, unless the size of a cluster is given.
+fn clusters_to_choose(kind: FatKind, options: &Options) -> (u64, u64) {
+    let (least, most) = kind.clusters();
+    let margin = if options.cluster_bytes.is_some() { 0 } else { BORDER_CLUSTERS };
+    match kind {
+        FatKind::Fat12 => (least, most - margin),
+        FatKind::Fat16 => (least + margin, most - margin),
+        FatKind::Fat32 => (least + margin, most),
     }
 }
 
@@ -182,16 +183,13 @@ fn no_shape(options: &Options, kinds: &[FatKind], size_bytes: u64, root_slots: u
     // The kind with the fewest clusters is the last.
     let kind = kinds[kinds.len() - 1];
     let cluster_bytes = options.cluster_bytes.map_or(sector_bytes, u64::from);
-    let (mut least, _) = kind.clusters();
-    if kind != FatKind::Fat12 && options.cluster_bytes.is_none() {
-        least += BORDER_CLUSTERS;
-    }
+    let (least, _) = clusters_to_choose(kind, options);
     let clusters = Geometry::fit(kind, size_bytes, sector_bytes, cluster_bytes, root_slots).map_or(0, |shape| shape.clusters);
     if clusters >= least {
-        let (kind, most) = (kinds[0], kinds[0].clusters().1);
+        let (kind, (_, most)) = (kinds[0], clusters_to_choose(kinds[0], options));
         let largest = options.cluster_bytes.map_or(CLUSTER_MAX_BYTES, u64::from);
         return Error::invalid(format!(
-            "{} holds at most {most} clusters, and {} have more than that with clusters of {}",
+            "{} has at most {most} clusters here, and {} are more than that with clusters of {}",
             kind.title(),
             Size::bytes(size_bytes),
             Size::bytes(largest)

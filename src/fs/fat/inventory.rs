@@ -27,7 +27,9 @@ pub(super) struct Item {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ItemKind {
     /// A directory of this many 32-byte entries, `.`, `..` and the label among them.
-    Directory { slots: u32 },
+    Directory {
+        slots: u32,
+    },
     File(FileData),
 }
 
@@ -121,7 +123,9 @@ impl Taker<'_> {
             let text = names::check(name).map_err(|error| error.at_path(path(name)))?;
             if let Some(other) = folded.insert(names::fold(text), text) {
                 let other = escape(other.as_bytes());
-                return Err(Error::unsupported(format!("the name differs from {other} beside it only by case, which FAT does not tell apart")).at_path(path(name)));
+                return Err(
+                    Error::unsupported(format!("the name differs from {other} beside it only by case, which FAT does not tell apart")).at_path(path(name))
+                );
             }
             texts.push(text);
         }

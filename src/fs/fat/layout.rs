@@ -7,7 +7,7 @@ use crate::layout::{Layout, Segment};
 use crate::report::FilesystemSummary;
 use crate::units::{u64_of, usize_of};
 
-/// A planned FAT volume. Memory: some 32 bytes a directory entry and 64 bytes a file, whatever the size of the volume.
+/// A planned FAT volume. Memory: its directories and at most 64 bytes a file, whatever the size of the volume.
 #[derive(Debug)]
 pub struct FatLayout {
     pub(super) size_bytes: u64,

@@ -160,7 +160,9 @@ pub(super) fn checksum(short: &[u8; 11]) -> u8 {
 /// # Errors
 /// Over 11 bytes, lower case, or a character that a label cannot hold.
 pub(super) fn label(label: &str) -> Result<[u8; 11]> {
-    let bad = |why: &str| Err(Error::invalid(format!("the label {label:?} {why}; a FAT label is up to 11 upper-case letters, digits, spaces and {}", "$%'-_@~`!(){}^#&")));
+    let bad = |why: &str| {
+        Err(Error::invalid(format!("the label {label:?} {why}; a FAT label is up to 11 upper-case letters, digits, spaces and {}", "$%'-_@~`!(){}^#&")))
+    };
     if label.is_empty() {
         return Ok(*b"NO NAME    ");
     }

@@ -40,10 +40,10 @@ fn check(options: &Options) -> Result<()> {
     if !matches!(options.sector_bytes, 512 | 4096) {
         return Err(Error::invalid(format!("sectors of {} bytes; 512 and 4096 are possible", options.sector_bytes)));
     }
-    if let Some(bytes) = options.cluster_bytes {
-        if !bytes.is_power_of_two() || bytes < options.sector_bytes || u64::from(bytes) > CLUSTER_MAX_BYTES {
-            return Err(Error::invalid(format!("clusters of {bytes} bytes; powers of two from {} to {CLUSTER_MAX_BYTES} are possible", options.sector_bytes)));
-        }
+    if let Some(bytes) = options.cluster_bytes
+        && (!bytes.is_power_of_two() || bytes < options.sector_bytes || u64::from(bytes) > CLUSTER_MAX_BYTES)
+    {
+        return Err(Error::invalid(format!("clusters of {bytes} bytes; powers of two from {} to {CLUSTER_MAX_BYTES} are possible", options.sector_bytes)));
     }
     Ok(())
 }
@@ -55,7 +55,11 @@ fn most_bytes(options: &Options) -> u64 {
 
 fn exact(inventory: &Inventory, options: &Options, size_bytes: u64) -> Result<Geometry> {
     if size_bytes / u64::from(options.sector_bytes) > u64::from(u32::MAX) {
-        return Err(Error::invalid(format!("a FAT volume of {size_bytes} bytes; with sectors of {} it has at most {}", options.sector_bytes, most_bytes(options))));
+        return Err(Error::invalid(format!(
+            "a FAT volume of {size_bytes} bytes; with sectors of {} it has at most {}",
+            options.sector_bytes,
+            most_bytes(options)
+        )));
     }
     let shape = Geometry::choose(options, size_bytes, inventory.root_slots())?;
     let clusters = inventory.clusters(&shape);
@@ -77,7 +81,8 @@ fn exact(inventory: &Inventory, options: &Options, size_bytes: u64) -> Result<Ge
 /// added until nothing is. Larger volumes can need larger clusters, so this cannot be computed at once.
 fn smallest(inventory: &Inventory, options: &Options, size_bytes: u64, free_bytes: u64) -> Result<(u64, Geometry)> {
     let sector_bytes = u64::from(options.sector_bytes);
-    let too_large = || Error::limit(format!("a FAT volume for these contents and {free_bytes} bytes free has more than its limit of {} bytes", most_bytes(options)));
+    let too_large =
+        || Error::limit(format!("a FAT volume for these contents and {free_bytes} bytes free has more than its limit of {} bytes", most_bytes(options)));
     let mut size_bytes = inventory.bytes().checked_add(free_bytes).ok_or_else(too_large)?.max(size_bytes);
     loop {
         if size_bytes > most_bytes(options) {
@@ -243,7 +248,8 @@ impl Planner<'_> {
                 ldir_name[part.len()] = 0;
             }
             let last = if ordinal == item.name.long_entries { format::LAST_LONG_ENTRY } else { 0 };
-            let entry = LongNameEntry { ldir_ord: ordinal | last, ldir_name, ldir_attr: format::ATTR_LONG_NAME, ldir_type: 0, ldir_chksum, ldir_fst_clus_lo: 0 };
+            let entry =
+                LongNameEntry { ldir_ord: ordinal | last, ldir_name, ldir_attr: format::ATTR_LONG_NAME, ldir_type: 0, ldir_chksum, ldir_fst_clus_lo: 0 };
             put(bytes, cursor, &entry.encode());
         }
     }

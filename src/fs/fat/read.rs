@@ -50,8 +50,10 @@ pub fn probe(read_at: &dyn Fn(u64, &mut [u8]) -> Result<()>, size_bytes: u64) ->
     let fat_offset = u64::from(bpb.bpb_rsvd_sec_cnt) * sector_bytes;
     let free_bytes = count_free(read_at, kind, fat_offset, clusters)? * u64::from(cluster_bytes);
     let part = |what: &str, bytes| SizePart { what: what.to_owned(), bytes };
-    let mut parts =
-        vec![part("clusters in use", clusters * u64::from(cluster_bytes) - free_bytes), part("boot sectors, allocation tables, root directory", data_start * sector_bytes)];
+    let mut parts = vec![
+        part("clusters in use", clusters * u64::from(cluster_bytes) - free_bytes),
+        part("boot sectors, allocation tables, root directory", data_start * sector_bytes),
+    ];
     parts.sort_by_key(|part| std::cmp::Reverse(part.bytes));
     let extended = volume.bs_boot_sig == BOOT_SIG_EXTENDED;
     Ok(Some(FilesystemSummary {

@@ -38,8 +38,8 @@ impl From<Timestamp> for DosTime {
         let hundredths = (second % 2) * 100 + i64::from(clamped.nanoseconds / 10_000_000);
         let fits = "the time was clamped to FAT's range";
         Self {
-            date: u16::try_from((year - 1980) << 9 | month << 5 | day).expect(fits),
-            time: u16::try_from(hour << 11 | minute << 5 | second / 2).expect(fits),
+            date: u16::try_from(((year - 1980) << 9) | (month << 5) | day).expect(fits),
+            time: u16::try_from((hour << 11) | (minute << 5) | (second / 2)).expect(fits),
             hundredths: u8::try_from(hundredths.min(199)).expect("at most 199"),
         }
     }
