@@ -1,4 +1,5 @@
 //! The stream as a whole: whatever the threads, the output and what fails, the image is right or there is an error.
+#![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "a test that fails panics, and a skip is said")]
 
 #[path = "common/synthetic.rs"]
 mod synthetic;

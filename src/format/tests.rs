@@ -115,7 +115,7 @@ fn a_vhd_holds_whole_sectors_up_to_2040_gib() {
 /// Every block of the largest disk: the BAT's last entry is still a sector number.
 #[test]
 fn the_largest_dynamic_vhd_can_be_full() {
-    let full = map(VHD_MAX_BYTES, &[0..VHD_MAX_BYTES]);
+    let full = map(VHD_MAX_BYTES, &[0..BLOCK_BYTES, BLOCK_BYTES..VHD_MAX_BYTES]);
     let size_bytes = plan(Format::Vhd, &full, &IDENTITY).unwrap().size_bytes.unwrap();
     assert!(size_bytes / 512 < u64::from(u32::MAX));
 }

@@ -1,6 +1,6 @@
 //! A disk that no filesystem planned: every kind of segment, at odd places, with bytes that are a function of their
 //! position.
-#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+#![allow(dead_code, reason = "each test uses its part")]
 
 use rootvol::content::Contents;
 use rootvol::layout::{AllocationMap, Layout, Segment, SegmentSource, fill};
