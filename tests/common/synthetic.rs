@@ -20,9 +20,16 @@ pub fn mixed(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Byte `at` of a pattern is a byte of the mixed number of the eight bytes that it is in.
 fn pattern(seed: u64, offset_bytes: u64, out: &mut [u8]) {
-    for (byte, at) in out.iter_mut().zip(offset_bytes..) {
-        *byte = at.wrapping_add(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[1];
+    let word = |number: u64| mixed(number ^ seed << 48).to_le_bytes();
+    let lead = usize_of(offset_bytes.next_multiple_of(8) - offset_bytes).min(out.len());
+    let (lead, words) = out.split_at_mut(lead);
+    let first = word(offset_bytes / 8);
+    let from = usize_of(offset_bytes % 8);
+    lead.copy_from_slice(&first[from..from + lead.len()]);
+    for (bytes, number) in words.chunks_mut(8).zip(offset_bytes.div_ceil(8)..) {
+        bytes.copy_from_slice(&word(number)[..bytes.len()]);
     }
 }
 
