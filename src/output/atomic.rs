@@ -156,7 +156,8 @@ fn check_target(target: &Path, force: bool) -> Result<Option<fs::Permissions>> {
     if !force {
         return Err(exists());
     }
-    Ok(kind.is_file().then(|| metadata.permissions()))
+    // Elsewhere permissions are a read-only mark, which would stand in the way of removing a half-written file.
+    Ok((cfg!(unix) && kind.is_file()).then(|| metadata.permissions()))
 }
 
 fn exists() -> Error {

@@ -1,7 +1,7 @@
 //! A block device, written in place.
 
 use super::{Output, cannot_write, write_zeros};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::units::{Size, u64_of};
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -20,8 +20,8 @@ impl Device {
     /// Opens the block device at `path` for an image of `size_bytes`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is no block device,
-    /// [`ErrorKind::TooSmall`](crate::ErrorKind::TooSmall), I/O; on Linux a device that is mounted or otherwise in use.
+    /// [`ErrorKind::InvalidInput`] where it is no block device,
+    /// [`ErrorKind::TooSmall`](ErrorKind::TooSmall), I/O; on Linux a device that is mounted or otherwise in use.
     pub fn open(path: impl AsRef<Path>, size_bytes: u64) -> Result<Self> {
         let path = path.as_ref();
         let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
@@ -33,7 +33,7 @@ impl Device {
         let available = file.seek(SeekFrom::End(0)).map_err(|error| Error::io("cannot find the device's size", error))?;
         if available < size_bytes {
             let message = format!("the image needs {} and the device has {}", Size::bytes(size_bytes), Size::bytes(available));
-            return Err(Error::new(crate::ErrorKind::TooSmall { needed: size_bytes, available }, message));
+            return Err(Error::new(ErrorKind::TooSmall { needed: size_bytes, available }, message));
         }
         file.seek(SeekFrom::Start(0)).map_err(|error| Error::io("cannot go to the device's begin", error))?;
         Ok(Self { file, position: 0, has_skipped: false })
@@ -120,7 +120,7 @@ mod tests {
     fn a_device_that_is_too_small_or_none_is_refused() {
         let file = tempfile::tempfile().unwrap();
         let kind = Device::new(file, 100).unwrap_err().kind();
-        assert_eq!(kind, crate::ErrorKind::TooSmall { needed: 100, available: 0 });
+        assert_eq!(kind, ErrorKind::TooSmall { needed: 100, available: 0 });
         let regular = tempfile::NamedTempFile::new().unwrap();
         for path in [regular.path(), Path::new("/dev/null"), Path::new("/nonexistent/device")] {
             assert!(Device::open(path, 0).is_err(), "{}", path.display());

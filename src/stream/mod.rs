@@ -340,6 +340,3 @@ impl Clock<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

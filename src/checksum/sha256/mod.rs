@@ -1,7 +1,25 @@
 //! SHA-256 (FIPS 180-4) of many messages of one length at once.
 //!
-//! One stream of SHA-256 waits for itself; blocks of a disk are independent. The interface takes a handful of them, so
-//! that kernels which work on several at a time fit behind it.
+//! One stream of SHA-256 waits for itself; blocks of a disk are independent. So a message a vector lane, every
+//! instruction works on 8 (AVX2) or 16 (AVX-512) messages. The kernel is chosen at run time:
+//!
+//! | processor | kernel |
+//! |---|---|
+//! | with SHA instructions, not x86-64, or without AVX2 | the crate sha2, message by message |
+//! | with AVX-512 F and BW | 16 lanes |
+//! | with AVX2 | 8 lanes |
+//!
+//! This folder is the only one with unsafe code: loads of vectors, and calls of functions that need instructions which
+//! were looked for.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+#[macro_use]
+mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 use super::Digest;
 use ::sha2::{Digest as _, Sha256};
@@ -9,20 +27,113 @@ use ::sha2::{Digest as _, Sha256};
 /// The most messages that any kernel works on at once.
 pub const MESSAGES_MAX: usize = 16;
 
+/// A way to compute SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kernel {
+    /// The crate sha2, message by message; it uses SHA instructions where there are any.
+    Portable,
+    /// 8 messages at once with AVX2.
+    Avx2,
+    /// 16 messages at once with AVX-512 F and BW.
+    Avx512,
+}
+
+impl Kernel {
+    /// All kernels.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// Whether this processor can run it.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
+    /// The one for this processor.
+    #[must_use]
+    pub fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("sha") {
+            return Self::Portable;
+        }
+        Self::ALL.into_iter().rfind(|kernel| kernel.is_available()).unwrap_or(Self::Portable)
+    }
+
+    /// Messages that it works on at once.
+    #[must_use]
+    pub const fn lanes(self) -> usize {
+        match self {
+            Self::Portable => 1,
+            Self::Avx2 => 8,
+            Self::Avx512 => 16,
+        }
+    }
+}
+
 /// How many messages a call should be given for the best rate.
 #[must_use]
 pub fn preferred_messages() -> usize {
-    1
+    Kernel::best().lanes()
 }
 
-/// Writes the SHA-256 of `messages[i]` to `digests[i]`.
+/// Writes the SHA-256 of `messages[i]` to `digests[i]`, with the kernel for this processor.
 ///
 /// # Panics
 /// If the messages are not of one length, or there are not as many digests as messages.
 pub fn hash_blocks(messages: &[&[u8]], digests: &mut [Digest]) {
+    hash_blocks_with(Kernel::best(), messages, digests);
+}
+
+/// [`hash_blocks`] with a kernel of one's choice; one that this processor lacks is replaced by the portable one.
+///
+/// # Panics
+/// Those of [`hash_blocks`].
+pub fn hash_blocks_with(kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
     assert_eq!(messages.len(), digests.len(), "a digest a message");
     assert!(messages.windows(2).all(|pair| pair[0].len() == pair[1].len()), "messages of one length");
+    let lanes = kernel.lanes();
+    for (messages, digests) in messages.chunks(lanes).zip(digests.chunks_mut(lanes)) {
+        // A pass costs the same however many lanes are in use: about as much as one message by itself where sha2 has no
+        // SHA instructions (measured: 3.6 ms for 8 blocks with AVX2 or 16 with AVX-512, 2.9 ms for one with sha2).
+        if messages.len() < 2 || !kernel.is_available() {
+            hash_each(messages, digests);
+        } else {
+            hash_lanes(kernel, messages, digests);
+        }
+    }
+}
+
+fn hash_each(messages: &[&[u8]], digests: &mut [Digest]) {
     for (message, digest) in messages.iter().zip(digests) {
         *digest = Sha256::digest(message).into();
     }
 }
+
+/// One pass: at least one message, at most as many as the available `kernel` has lanes.
+#[cfg(target_arch = "x86_64")]
+fn hash_lanes(kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
+    assert!(kernel.is_available(), "the kernel was looked for");
+    match kernel {
+        Kernel::Portable => hash_each(messages, digests),
+        // SAFETY: the processor has AVX2, asserted above.
+        Kernel::Avx2 => unsafe { avx2::hash(messages, digests) },
+        // SAFETY: the processor has AVX-512 F and BW, asserted above.
+        Kernel::Avx512 => unsafe { avx512::hash(messages, digests) },
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn hash_lanes(_kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
+    hash_each(messages, digests);
+}
+
+#[cfg(test)]
+mod tests;

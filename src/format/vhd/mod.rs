@@ -29,9 +29,9 @@ const SECTOR_BYTES: u64 = 512;
 const FOOTER_SIZE: u64 = 512;
 /// [`format::DYNAMIC_HEADER_BYTES`] in offsets.
 const DYNAMIC_HEADER_SIZE: u64 = 1024;
-/// "Creator Application". It is Hyper-V's, because QEMU before 10.0 takes the disk's size from the (rounded) geometry
-/// unless the creator is one that it knows not to, and so would cut the end off any other creator's disk: with it the
-/// backup GPT.
+/// "Creator Application". It is Hyper-V's, because QEMU before 10.0 (`block/vpc.c`) takes the disk's size from the
+/// geometry, which rounds down, unless the creator is one of a list. QEMU 7.2 shortens a disk of 1 GiB by 262,144 bytes
+/// where the creator is unknown, and with them goes the backup GPT.
 const CREATOR_APPLICATION: [u8; 4] = *b"win ";
 /// "Creator Version": 10.0, a Hyper-V of today.
 const CREATOR_VERSION: u32 = 0x000a_0000;
