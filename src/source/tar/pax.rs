@@ -73,7 +73,7 @@ impl Records {
     fn set(&mut self, keyword: &[u8], value: &[u8], notes: &mut Notes, entry: &[u8]) -> Result<()> {
         let text = std::str::from_utf8(keyword).unwrap_or_default();
         if let Some(name) = keyword.strip_prefix(b"SCHILY.xattr.") {
-            self.xattrs.push(Xattr::new(decode_name(name, &[b'=', b'%']), value));
+            self.xattrs.push(Xattr::new(decode_name(name, b"=%"), value));
             return Ok(());
         }
         if let Some(name) = keyword.strip_prefix(b"LIBARCHIVE.xattr.") {
