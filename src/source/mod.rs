@@ -201,3 +201,6 @@ fn in_source(error: Error, source: &[u8]) -> Error {
 fn shown_name(path: &Path) -> String {
     escape(path.file_name().unwrap_or(path.as_os_str()).as_encoded_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! POSIX.1e draft 17, section 23 (text form), with star's fourth field that gives the number beside a name; Linux,
 //! include/uapi/linux/posix_acl_xattr.h: version 2, then tag, permissions and id of each entry in a fixed order.
-//! Names without a number are refused: the host's users are not the image's.
+//! Names without a number are refused (but `root`): the host's users are not the image's.
 
 use crate::error::{Error, Result, escape};
 use crate::tree::Xattr;
@@ -15,6 +15,7 @@ const ACL_GROUP: u16 = 0x08;
 const ACL_MASK: u16 = 0x10;
 const ACL_OTHER: u16 = 0x20;
 const ACL_UNDEFINED_ID: u32 = u32::MAX;
+const ACCESS: &[u8] = b"system.posix_acl_access";
 
 /// The two ACLs that a file can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +58,21 @@ pub(super) fn from_text(text: &[u8], which: Which) -> Result<Option<Xattr>> {
         value.extend_from_slice(&permissions.to_le_bytes());
         value.extend_from_slice(&id.to_le_bytes());
     }
-    let name = match which {
-        Which::Access => "system.posix_acl_access",
-        Which::Default => "system.posix_acl_default",
+    let name: &[u8] = match which {
+        Which::Access => ACCESS,
+        Which::Default => b"system.posix_acl_default",
     };
     Ok(Some(Xattr::new(name, value)))
+}
+
+/// The permission bits that go with an access ACL among `xattrs`. Setting an ACL sets them (Linux, posix_acl.c,
+/// `posix_acl_update_mode`): the group's are the mask's. libarchive has the group's own there.
+pub(super) fn permissions(xattrs: &[Xattr]) -> Option<u16> {
+    let acl = xattrs.iter().find(|xattr| *xattr.name == *ACCESS)?;
+    let entries = acl.value.strip_prefix(&POSIX_ACL_XATTR_VERSION.to_le_bytes())?.chunks_exact(8);
+    let entries: Vec<(u16, u16)> = entries.map(|entry| (u16::from_le_bytes([entry[0], entry[1]]), u16::from_le_bytes([entry[2], entry[3]]) & 7)).collect();
+    let of = |tag: u16| entries.iter().find(|entry| entry.0 == tag).map(|entry| entry.1);
+    Some((of(ACL_USER_OBJ)? << 6) | (of(ACL_MASK).or(of(ACL_GROUP_OBJ))? << 3) | of(ACL_OTHER)?)
 }
 
 /// Tag, id, permissions; sorting these gives the kernel's order.
@@ -99,10 +110,12 @@ fn parse_entry(entry: &[u8]) -> Result<(u16, u32, u16)> {
     }
     let id = match number.unwrap_or(qualifier) {
         b"" => ACL_UNDEFINED_ID,
+        // The one user and group whose number is the same everywhere.
+        b"root" => 0,
         digits => {
             let id = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())).and_then(|text| text.parse().ok());
             id.filter(|id| *id != ACL_UNDEFINED_ID)
-                .ok_or_else(|| Error::unsupported("it has a name but no number, and the image's users are not this machine's; archive with --numeric-owner"))?
+                .ok_or_else(|| Error::unsupported("it has a name but no number, and this machine's users are not the image's; GNU tar keeps numbers with --xattrs --xattrs-include='*' and without --acls, bsdtar always"))?
         }
     };
     Ok((tag, id, bits))
@@ -135,6 +148,20 @@ mod tests {
         assert_eq!(from_text(text, Which::Access).unwrap(), None);
         assert_eq!(from_text(text, Which::Default).unwrap().unwrap().value.len(), 28);
         assert_eq!(from_text(b"", Which::Default).unwrap(), None);
+    }
+
+    #[test]
+    fn root_is_a_number() {
+        let xattr = from_text(b"user::rwx,user:root:r--,group::r-x,group:root:r--,mask::rwx,other::---", Which::Access).unwrap().unwrap();
+        assert_eq!(xattr.value[12..20], [2, 0, 4, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn permissions_follow_the_acl_with_the_mask_as_the_groups() {
+        let acl = from_text(b"user::rw-,user:7:r--,group::r--,mask::rwx,other::--x", Which::Access).unwrap().unwrap();
+        assert_eq!(permissions(&[Xattr::new("user.a", "b"), acl]), Some(0o671));
+        assert_eq!(permissions(&[Xattr::new("system.posix_acl_access", [2, 0, 0, 0])]), None);
+        assert_eq!(permissions(&[]), None);
     }
 
     #[test]

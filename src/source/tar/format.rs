@@ -51,24 +51,24 @@ pub(super) enum Dialect {
 
 /// A header block, with the fields' own names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) name: [u8; 100],
-    pub(super) mode: [u8; 8],
-    pub(super) uid: [u8; 8],
-    pub(super) gid: [u8; 8],
-    pub(super) size: [u8; 12],
-    pub(super) mtime: [u8; 12],
-    pub(super) chksum: [u8; 8],
-    pub(super) typeflag: u8,
-    pub(super) linkname: [u8; 100],
-    pub(super) magic: [u8; 6],
-    pub(super) version: [u8; 2],
-    pub(super) uname: [u8; 32],
-    pub(super) gname: [u8; 32],
-    pub(super) devmajor: [u8; 8],
-    pub(super) devminor: [u8; 8],
+pub(in crate::source) struct Header {
+    pub(in crate::source) name: [u8; 100],
+    pub(in crate::source) mode: [u8; 8],
+    pub(in crate::source) uid: [u8; 8],
+    pub(in crate::source) gid: [u8; 8],
+    pub(in crate::source) size: [u8; 12],
+    pub(in crate::source) mtime: [u8; 12],
+    pub(in crate::source) chksum: [u8; 8],
+    pub(in crate::source) typeflag: u8,
+    pub(in crate::source) linkname: [u8; 100],
+    pub(in crate::source) magic: [u8; 6],
+    pub(in crate::source) version: [u8; 2],
+    pub(in crate::source) uname: [u8; 32],
+    pub(in crate::source) gname: [u8; 32],
+    pub(in crate::source) devmajor: [u8; 8],
+    pub(in crate::source) devminor: [u8; 8],
     /// `prefix` and what follows it, which GNU uses otherwise.
-    pub(super) rest: [u8; 167],
+    pub(in crate::source) rest: [u8; 167],
 }
 
 impl Header {

@@ -7,6 +7,8 @@
 mod acl;
 mod format;
 mod input;
+#[cfg(test)]
+pub(super) mod make;
 mod pax;
 mod scan;
 mod sparse;

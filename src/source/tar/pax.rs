@@ -73,7 +73,7 @@ impl Records {
     fn set(&mut self, keyword: &[u8], value: &[u8], notes: &mut Notes, entry: &[u8]) -> Result<()> {
         let text = std::str::from_utf8(keyword).unwrap_or_default();
         if let Some(name) = keyword.strip_prefix(b"SCHILY.xattr.") {
-            self.xattrs.push(Xattr::new(decode_name(name, &[b'=', b'%']), value));
+            self.xattrs.push(Xattr::new(decode_name(name, b"=%"), value));
             return Ok(());
         }
         if let Some(name) = keyword.strip_prefix(b"LIBARCHIVE.xattr.") {
@@ -269,6 +269,7 @@ fn decode_base64(text: &[u8]) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::make::record;
     use super::*;
 
     fn parse(body: &[u8]) -> Result<Records> {
@@ -289,28 +290,36 @@ mod tests {
             b"3 \n",
             b"10 pathabc\n",
             b"7 =abc\n",
-            b"12 path=a\0c\n",
             b"12 pa\0h=abc\n",
-            b"8 path=\n",
             b"12path=abc\n",
             b"99999999999999999999 path=abc\n",
             b"340282366920938463463374607431768211456 path=abc\n",
             b"12 path=abc\n12 path=abc\n",
-            b"11 size=-1\n",
-            b"11 size=+1\n",
-            b"8 size=\n",
-            b"28 size=18446744073709551616\n",
-            b"17 uid=4294967296\n",
-            b"12 mtime=1.\n",
-            b"12 mtime=.5\n",
-            b"13 mtime=1e5\n",
-            b"14 mtime=--12\n",
         ] {
             assert!(parse(body).is_err(), "{}", escape(body));
         }
+        for (keyword, value) in [
+            ("path", "a\0c"),
+            ("path", ""),
+            ("size", "-1"),
+            ("size", "+1"),
+            ("size", " 1"),
+            ("size", ""),
+            ("size", "18446744073709551616"),
+            ("uid", "4294967296"),
+            ("mtime", "1."),
+            ("mtime", ".5"),
+            ("mtime", "1e5"),
+            ("mtime", "--12"),
+            ("SCHILY.acl.ace", "owner@:rw::allow"),
+            ("SCHILY.realsize", "5"),
+            ("GNU.volume.size", "5"),
+        ] {
+            assert!(parse(&record(keyword, value)).is_err(), "{keyword}={value}");
+        }
         assert_eq!(parse(b"12 path=abc\n").unwrap().path.unwrap(), b"abc");
-        assert_eq!(parse(b"13 path=a=bc\n").unwrap().path.unwrap(), b"a=bc");
-        assert_eq!(parse(b"28 size=18446744073709551615\n").unwrap().size, Some(u64::MAX));
+        assert_eq!(parse(&record("path", "a=bc")).unwrap().path.unwrap(), b"a=bc");
+        assert_eq!(parse(&record("size", "18446744073709551615")).unwrap().size, Some(u64::MAX));
     }
 
     #[test]
@@ -335,15 +344,16 @@ mod tests {
 
     #[test]
     fn xattrs_come_in_three_forms_and_must_agree() {
-        let mut records = parse(b"25 SCHILY.xattr.user.a=xy\n36 SCHILY.xattr.user.%3D%25%41=\x00\xff\x0a\n").unwrap_or_else(|error| panic!("{error}"));
-        let xattrs = records.take_xattrs().unwrap();
-        assert_eq!(xattrs, [Xattr::new("user.a", "xy"), Xattr::new("user.=%%41", b"\x00\xff\x0a")]);
-        let mut same = parse(b"25 SCHILY.xattr.user.a=xy\n30 LIBARCHIVE.xattr.user.a=eHk\n").unwrap();
-        assert_eq!(same.take_xattrs().unwrap(), [Xattr::new("user.a", "xy")]);
-        let mut differing = parse(b"25 SCHILY.xattr.user.a=xz\n30 LIBARCHIVE.xattr.user.a=eHk\n").unwrap();
-        assert!(differing.take_xattrs().is_err());
-        let mut selinux = parse(b"26 RHT.security.selinux=x\n").unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(selinux.take_xattrs().unwrap(), [Xattr::new("security.selinux", "x\0")]);
+        let xattrs = |records: &[Vec<u8>]| parse(&records.concat()).unwrap().take_xattrs();
+        let schily = record("SCHILY.xattr.user.a", "xy");
+        let odd = record("SCHILY.xattr.user.%3D%25%41", b"\x00\xff\n");
+        let expected = [Xattr::new("user.a", "xy"), Xattr::new("user.=%%41", b"\x00\xff\n")];
+        assert_eq!(xattrs(&[schily.clone(), odd]).unwrap(), expected);
+        assert_eq!(xattrs(&[schily, record("LIBARCHIVE.xattr.user.a", "eHk")]).unwrap(), [Xattr::new("user.a", "xy")]);
+        assert!(xattrs(&[record("SCHILY.xattr.user.a", "xz"), record("LIBARCHIVE.xattr.user.a", "eHk")]).is_err());
+        // The name "user.a=b" in the form that cannot hold it.
+        assert!(xattrs(&[record("SCHILY.xattr.user.a", "b=xy"), record("LIBARCHIVE.xattr.user.a%3Db", "eHk")]).is_err());
+        assert_eq!(xattrs(&[record("RHT.security.selinux", "x")]).unwrap(), [Xattr::new("security.selinux", "x\0")]);
     }
 
     #[test]
@@ -359,13 +369,13 @@ mod tests {
 
     #[test]
     fn global_records_stand_behind_local_ones_and_cannot_name() {
-        let globals = parse(b"8 uid=7\n8 gid=8\n25 SCHILY.xattr.user.a=xy\n").unwrap();
+        let globals = parse(&[record("uid", "7"), record("gid", "8"), record("SCHILY.xattr.user.a", "xy")].concat()).unwrap();
         globals.check_global().unwrap();
-        let mut records = parse(b"8 uid=9\n").unwrap().over(&globals);
+        let mut records = parse(&record("uid", "9")).unwrap().over(&globals);
         assert_eq!((records.uid, records.gid), (Some(9), Some(8)));
         assert_eq!(records.take_xattrs().unwrap().len(), 1);
-        for body in [&b"12 path=abc\n"[..], b"9 size=0\n", b"26 GNU.sparse.size=000000\n"] {
-            assert!(parse(body).unwrap().check_global().is_err(), "{}", escape(body));
+        for keyword in ["path", "linkpath", "size", "GNU.sparse.size"] {
+            assert!(parse(&record(keyword, "0")).unwrap().check_global().is_err(), "{keyword}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! GNU long names, a zero block between entries, an end without any zero block (a truncated archive looks the same).
 //! The end is two zero blocks, or one and the end of the file; only zeros may follow.
 
+use super::acl;
 use super::format::{self, BLOCK, Dialect, Header, typeflag};
 use super::input::Input;
 use super::pax::Records;
@@ -198,12 +199,15 @@ impl<'a> Scanner<'a> {
     }
 
     fn read_kind(&mut self, offset: u64, header: &Header, mut records: Records, long_link: Option<Vec<u8>>, path: Vec<u8>) -> Result<Member> {
-        let metadata = metadata(header, &records)?;
+        let mut metadata = metadata(header, &records)?;
         let mut body = match records.size {
             Some(size) => checked_size(i128::from(size), "pax size")?,
             None => unsigned(&header.size, "size")?,
         };
         let xattrs = records.take_xattrs()?;
+        if let Some(permissions) = acl::permissions(&xattrs) {
+            metadata.mode = (metadata.mode & !0o777) | permissions;
+        }
         let devices = |records: &Records| device(header, records);
         let target = || -> Result<Vec<u8>> {
             let target = records.linkpath.clone().or(long_link).unwrap_or_else(|| format::text(&header.linkname).to_vec());

@@ -72,7 +72,7 @@ impl SparseRecords {
                     return Err(Error::corrupt("two maps of one sparse file"));
                 }
                 let numbers: Vec<u64> = value.split(|byte| *byte == b',').filter(|_| !value.is_empty()).map(decimal).collect::<Result<_>>()?;
-                if numbers.len() % 2 != 0 {
+                if !numbers.len().is_multiple_of(2) {
                     return Err(Error::corrupt("an offset without a length at the end of a sparse map"));
                 }
                 self.map = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
