@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn every_entry_is_in_exactly_one_block() {
         let mut builder = TreeBuilder::new();
-        let mut names: Vec<Vec<u8>> = (0..700_u32).map(|n| format!("{n:0width$}", width: usize::try_from(n % 250 + 4).unwrap()).into_bytes()).collect();
+        let mut names: Vec<Vec<u8>> = (0..700_u32).map(|n| format!("{n:0width$}", width = usize::try_from(n % 250 + 4).unwrap()).into_bytes()).collect();
         for name in &names {
             builder.add([b"d/".as_slice(), name].concat(), Metadata::default(), NewNode::Fifo).unwrap();
         }
