@@ -1,7 +1,7 @@
 //! Trees for tests, with contents that differ at every position.
 
 use rootvol::content::Contents;
-use rootvol::tree::{Device, Metadata, NewNode, NodeKind, Timestamp, Tree, TreeBuilder, Xattr};
+use rootvol::tree::{Device, Metadata, NewNode, Timestamp, Tree, TreeBuilder, Xattr};
 use rootvol::{ContentId, Result};
 use std::sync::Arc;
 
@@ -140,7 +140,9 @@ fn kinds(maker: &mut Maker) {
     ] {
         maker.file(format!("times/{name}"), Metadata { mtime: Timestamp { seconds, nanoseconds }, ..metadata(0o644) }, 1);
     }
-    for name in [&b"names/\xff\xfe\x80"[..], b"names/sp ace", b"names/new\nline", b"names/\xc3\xa4", &[b"names/".to_vec(), vec![b'n'; 255]].concat(), b"names/a"] {
+    for name in
+        [&b"names/\xff\xfe\x80"[..], b"names/sp ace", b"names/new\nline", b"names/\xc3\xa4", &[b"names/".to_vec(), vec![b'n'; 255]].concat(), b"names/a"]
+    {
         maker.file(name, metadata(0o644), 5);
     }
 }
@@ -153,7 +155,16 @@ fn attributes(maker: &mut Maker) {
         ("capability", vec![("security.capability", capability())]),
         ("label", vec![label.clone()]),
         ("acl", vec![("system.posix_acl_access", access_acl())]),
-        ("many", vec![label.clone(), ("security.capability", capability()), ("trusted.t", vec![9; 33]), ("user.u", vec![1; 100]), ("system.posix_acl_access", access_acl())]),
+        (
+            "many",
+            vec![
+                label.clone(),
+                ("security.capability", capability()),
+                ("trusted.t", vec![9; 33]),
+                ("user.u", vec![1; 100]),
+                ("system.posix_acl_access", access_acl()),
+            ],
+        ),
         ("inode-full", vec![("user.a", vec![3; 68])]),
         ("inode-over", vec![("user.a", vec![3; 69])]),
         ("block-full", vec![("user.a", vec![4; 4040])]),
@@ -216,15 +227,29 @@ fn links(maker: &mut Maker) {
     }
 }
 
-/// Entries that are regular files, with their paths.
-pub(crate) fn regular_files(tree: &Tree) -> Vec<(Vec<u8>, rootvol::tree::FileData)> {
-    let mut files = Vec::new();
-    tree.walk(|path, id| {
-        if let NodeKind::File(file) = tree.node(id).kind {
-            files.push((path.to_vec(), file));
+/// The sample without the entries whose paths `drop` picks.
+pub(crate) fn without(sample: &Sample, drop: impl Fn(&[u8]) -> bool) -> Sample {
+    let mut builder = TreeBuilder::new();
+    builder.overlay(&sample.tree, 0).unwrap();
+    sample
+        .tree
+        .walk(|path, _| {
+            if drop(path) {
+                builder.remove(path)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    Sample { tree: Arc::new(builder.freeze().unwrap()), contents: Arc::clone(&sample.contents) }
+}
+
+/// What a file with these ranges of data has from `start`.
+pub(crate) fn expected(tree: &Tree, file: &rootvol::tree::FileData, start: u64, len: u64) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(len).unwrap()];
+    for (from, count) in tree.data_ranges(file) {
+        for position in from.max(start)..(from + count).min(start + len) {
+            bytes[usize::try_from(position - start).unwrap()] = Patterns::byte(file.content.0, position);
         }
-        Ok(())
-    })
-    .unwrap();
-    files
+    }
+    bytes
 }

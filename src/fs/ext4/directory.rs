@@ -77,11 +77,6 @@ impl Directories {
         self.directories.iter().enumerate().map(|(at, directory)| (directory.node, u64_of(self.blocks_at(at).len())))
     }
 
-    /// The number of directories.
-    pub(super) fn count(&self) -> usize {
-        self.directories.len()
-    }
-
     /// The blocks of a directory.
     pub(super) fn block_count(&self, node: NodeId) -> u64 {
         self.position(node).map_or(0, |at| u64_of(self.blocks_at(at).len()))

@@ -150,9 +150,8 @@ mod tests {
         // Nodes of 4 entries, so that few extents make deep trees.
         let entries_per_node = 4;
         for count in (1..=70_u32).chain([256, 257, 1024, 1025, 5000]) {
-            let extents: Vec<Run> = (0..count)
-                .map(|n| Run { start: u64::from(n) * 10 + (1 << 40), logical: n * 3, owner: 12, count: 2, kind: RunKind::Data })
-                .collect();
+            let extents: Vec<Run> =
+                (0..count).map(|n| Run { start: u64::from(n) * 10 + (1 << 40), logical: n * 3, owner: 12, count: 2, kind: RunKind::Data }).collect();
             let nodes: u64 = tree_levels(u64::from(count), entries_per_node).iter().sum();
             // The nodes in pieces of 3 blocks.
             let node_runs: Vec<Run> = (0..u32::try_from(nodes).unwrap())

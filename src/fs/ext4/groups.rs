@@ -242,7 +242,6 @@ pub(super) fn high16(value: u32) -> u16 {
     low16(value >> 16)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,6 @@
 //! Inode records: each is made when its block is rendered, from the tree and the placement.
 
-use super::format::{
-    EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, INODE_FIELDS_BYTES, Inode, encode_time, mode, set_inode_checksum,
-};
+use super::format::{EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, INODE_FIELDS_BYTES, Inode, encode_time, mode, set_inode_checksum};
 use super::groups::{high16, high32, low16, low32};
 use super::layout::Ext4Layout;
 use super::numbers::Owner;
@@ -179,7 +177,6 @@ fn encode_device(device: Device) -> [u8; I_BLOCK_BYTES] {
     b[4..8].copy_from_slice(&words[1].to_le_bytes());
     b
 }
-
 
 #[cfg(test)]
 mod tests {

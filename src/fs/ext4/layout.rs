@@ -228,8 +228,7 @@ impl Ext4Layout {
         let per_block = self.geometry.block_bytes / u64_of(super::format::DESCRIPTOR_BYTES);
         let first = number * per_block;
         for (slot, group) in out.chunks_exact_mut(super::format::DESCRIPTOR_BYTES).zip(first..self.geometry.groups) {
-            let descriptor =
-                if copy == 0 { self.groups.descriptor(&self.geometry, group) } else { self.groups.backup_descriptor(&self.geometry, group) };
+            let descriptor = if copy == 0 { self.groups.descriptor(&self.geometry, group) } else { self.groups.backup_descriptor(&self.geometry, group) };
             slot.copy_from_slice(&descriptor.encode_with_checksum(self.csum_seed, low32(group)));
         }
     }
@@ -326,4 +325,3 @@ impl Ext4Layout {
         self.geometry.journal_blocks > 0 && !self.placement.extents(JOURNAL_INO).is_empty()
     }
 }
-

@@ -113,7 +113,11 @@ impl Options {
         }
         // Superblock times are unsigned, of 40 bits; inode times end in 2446. The smaller range holds for both.
         if self.epoch.seconds < 0 || self.epoch.seconds > super::format::TIME_MAX_SECONDS || self.epoch.nanoseconds > 999_999_999 {
-            return Err(Error::invalid(format!("a build time of {} seconds; 0 (1970) to {} (2446) are possible", self.epoch.seconds, super::format::TIME_MAX_SECONDS)));
+            return Err(Error::invalid(format!(
+                "a build time of {} seconds; 0 (1970) to {} (2446) are possible",
+                self.epoch.seconds,
+                super::format::TIME_MAX_SECONDS
+            )));
         }
         Ok(())
     }
@@ -223,7 +227,9 @@ mod tests {
 
     #[test]
     fn percentages_read_print_and_round_down() {
-        for (text, hundredths, printed) in [("5", 500, "5"), ("0.5", 50, "0.5"), ("2.25", 225, "2.25"), ("0", 0, "0"), ("100", 10_000, "100"), ("1.05", 105, "1.05")] {
+        for (text, hundredths, printed) in
+            [("5", 500, "5"), ("0.5", 50, "0.5"), ("2.25", 225, "2.25"), ("0", 0, "0"), ("100", 10_000, "100"), ("1.05", 105, "1.05")]
+        {
             let percent: Percent = text.parse().unwrap();
             assert_eq!((percent, percent.to_string().as_str()), (Percent::hundredths(hundredths), printed));
         }

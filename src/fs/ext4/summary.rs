@@ -201,4 +201,3 @@ fn kind(superblock: &Superblock) -> &'static str {
         "ext2"
     }
 }
-

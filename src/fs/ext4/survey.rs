@@ -130,4 +130,3 @@ pub(super) fn directory_links(subdirectories: u64) -> u16 {
     let links = subdirectories + 2;
     if links > u64::from(LINK_MAX) { 1 } else { u16::try_from(links).unwrap_or(1) }
 }
-

@@ -29,7 +29,8 @@ fn prefixes_become_numbers_and_others_are_refused() {
 fn acls_lose_the_unused_ids_and_nonsense_is_refused() {
     let entry = |tag: u16, perm: u16, id: u32| [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat();
     let none = u32::MAX;
-    let value = [vec![2, 0, 0, 0], entry(1, 6, none), entry(2, 4, 1000), entry(4, 4, none), entry(8, 5, 50), entry(0x10, 5, none), entry(0x20, 4, none)].concat();
+    let value =
+        [vec![2, 0, 0, 0], entry(1, 6, none), entry(2, 4, 1000), entry(4, 4, none), entry(8, 5, 50), entry(0x10, 5, none), entry(0x20, 4, none)].concat();
     let expected = [&[1, 0, 0, 0][..], &[1, 0, 6, 0], &entry(2, 4, 1000), &[4, 0, 4, 0], &entry(8, 5, 50), &[0x10, 0, 5, 0], &[0x20, 0, 4, 0]].concat();
     assert_eq!(acl_to_disk(&value).unwrap(), expected);
     for bad in [&[][..], &[2, 0, 0, 0], &[1, 0, 0, 0], &value[..value.len() - 1], &[&[2, 0, 0, 0][..], &entry(3, 0, 0)].concat()] {

@@ -116,12 +116,7 @@ impl Extent {
     /// Reads what [`Extent::encode`] gives; no field is judged.
     #[must_use]
     pub fn decode(b: &[u8; EXTENT_BYTES]) -> Self {
-        Self {
-            ee_block: LE::read_u32(&b[0x0..]),
-            ee_len: LE::read_u16(&b[0x4..]),
-            ee_start_hi: LE::read_u16(&b[0x6..]),
-            ee_start_lo: LE::read_u32(&b[0x8..]),
-        }
+        Self { ee_block: LE::read_u32(&b[0x0..]), ee_len: LE::read_u16(&b[0x4..]), ee_start_hi: LE::read_u16(&b[0x6..]), ee_start_lo: LE::read_u32(&b[0x8..]) }
     }
 }
 
