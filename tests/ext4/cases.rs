@@ -159,7 +159,12 @@ fn the_superblock_says_what_mke2fs_s_says() {
 fn the_summary_says_what_dumpe2fs_and_the_probe_say() {
     let image = Image::make(&everything(), &options(SizeRequest::Exact(64 * MIB + 5000)));
     let summary = image.layout.summary();
-    let probed = probe(|at, out| Ok(image.file.as_file().read_exact_at(out, at).unwrap())).unwrap().unwrap();
+    let probed = probe(|at, out| {
+        image.file.as_file().read_exact_at(out, at).unwrap();
+        Ok(())
+    })
+    .unwrap()
+    .unwrap();
     assert_eq!((&probed.kind, &probed.label, &probed.uuid), (&summary.kind, &summary.label, &summary.uuid));
     assert_eq!((probed.size_bytes, probed.used_bytes, probed.free_bytes), (summary.size_bytes, summary.used_bytes, summary.free_bytes));
     assert_eq!((probed.inodes, probed.free_inodes), (summary.inodes, summary.free_inodes));
@@ -177,7 +182,11 @@ fn the_summary_says_what_dumpe2fs_and_the_probe_say() {
         Ok(())
     });
     assert_eq!(damaged.unwrap_err().kind(), ErrorKind::Corrupt);
-    assert_eq!(probe(|_, out| Ok(out.fill(0))).unwrap(), None);
+    let nothing = probe(|_, out| {
+        out.fill(0);
+        Ok(())
+    });
+    assert_eq!(nothing.unwrap(), None);
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(crate) struct Patterns {
 
 impl Patterns {
     pub(crate) fn byte(id: u32, at: u64) -> u8 {
-        let mixed = (at / 7 ^ u64::from(id) << 20).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let mixed = ((at / 7) ^ (u64::from(id) << 20)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         u8::try_from((mixed ^ at) & 0xff).unwrap() | 0x10
     }
 }

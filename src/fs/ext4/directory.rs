@@ -184,7 +184,7 @@ mod tests {
         let mut at = 0;
         while at < tail {
             let header = DirEntryHeader::decode(&block[at..at + 8].try_into().unwrap());
-            assert!(usize::from(header.rec_len) >= dirent_bytes(usize::from(header.name_len)) && header.rec_len % 4 == 0);
+            assert!(usize::from(header.rec_len) >= dirent_bytes(usize::from(header.name_len)) && header.rec_len.is_multiple_of(4));
             if header.inode != 0 {
                 found.push((header.inode, block[at + 8..][..usize::from(header.name_len)].to_vec()));
             }

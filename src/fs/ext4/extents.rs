@@ -128,7 +128,7 @@ mod tests {
     }
 
     /// Reads a tree back by the specification and returns the extents in order.
-    fn read(tree: &Tree<'_>, node: &[u8], blocks: &[Vec<u8>], depth: u16, out: &mut Vec<Extent>) {
+    fn read(node: &[u8], blocks: &[Vec<u8>], depth: u16, out: &mut Vec<Extent>) {
         let at = |n: usize| -> [u8; EXTENT_BYTES] { node[n * EXTENT_BYTES..][..EXTENT_BYTES].try_into().unwrap() };
         let header = ExtentHeader::decode(&at(0));
         assert_eq!((header.eh_magic, header.eh_depth), (EXTENT_MAGIC, depth));
@@ -139,7 +139,7 @@ mod tests {
                 let index = ExtentIndex::decode(&at(entry));
                 let before = out.len();
                 let child = usize_of(u64::from(index.ei_leaf_lo) - 1_000_000);
-                read(tree, &blocks[child], blocks, depth - 1, out);
+                read(&blocks[child], blocks, depth - 1, out);
                 assert_eq!(out[before].ee_block, index.ei_block);
             }
         }
@@ -169,7 +169,7 @@ mod tests {
                 .collect();
             let mut found = Vec::new();
             let depth = tree_levels(u64::from(count), entries_per_node).len();
-            read(&tree, &tree.root(), &blocks, u16::try_from(depth).unwrap(), &mut found);
+            read(&tree.root(), &blocks, u16::try_from(depth).unwrap(), &mut found);
             assert_eq!(found.len(), extents.len());
             for (extent, run) in found.iter().zip(&extents) {
                 assert_eq!(extent.encode(), encode_extent(run));

@@ -59,11 +59,11 @@ pub(super) struct Geometry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Misfit {
     /// Fewer blocks than the metadata alone needs; at least so many are needed.
-    TooFewBlocks { needed: u64 },
+    NeedsBlocks { needed: u64 },
     /// More inodes than 32 bits count, or than the blocks could hold.
     TooManyInodes,
     /// Descriptors that fill a group: a layout that only the feature meta_bg could have.
-    TooManyDescriptors,
+    DescriptorsFillGroup,
 }
 
 impl Geometry {
@@ -99,7 +99,7 @@ impl Geometry {
         // A superblock, a descriptor, two bitmaps, a table and one block for the root.
         let least = self.first_data_block + 6;
         if usable == 0 || self.blocks < least {
-            return Err(Misfit::TooFewBlocks { needed: least });
+            return Err(Misfit::NeedsBlocks { needed: least });
         }
         let inodes = inode_count(self.blocks * self.block_bytes, inodes_needed, options);
         if inodes > INODES_MAX {
@@ -126,14 +126,14 @@ impl Geometry {
         let largest = 3 + self.table_blocks + self.descriptor_blocks + self.reserved_descriptor_blocks;
         if self.groups > 1 && self.blocks_per_group < largest {
             let needed = self.first_data_block + self.groups * (largest + LAST_GROUP_SLACK_BLOCKS);
-            return Err(if self.blocks_per_group < self.block_bytes * 8 { Misfit::TooFewBlocks { needed } } else { Misfit::TooManyDescriptors });
+            return Err(if self.blocks_per_group < self.block_bytes * 8 { Misfit::NeedsBlocks { needed } } else { Misfit::DescriptorsFillGroup });
         }
         let last = self.groups - 1;
         let rest = usable % self.blocks_per_group;
         let overhead = 2 + self.table_blocks + self.backup_blocks(last);
         let in_last = if rest == 0 { self.blocks_per_group } else { rest };
         if last == 0 {
-            return if in_last > overhead { Ok(true) } else { Err(Misfit::TooFewBlocks { needed: self.first_data_block + overhead + 1 }) };
+            return if in_last > overhead { Ok(true) } else { Err(Misfit::NeedsBlocks { needed: self.first_data_block + overhead + 1 }) };
         }
         if rest > 0 && rest < overhead + LAST_GROUP_SLACK_BLOCKS {
             self.blocks -= rest;
@@ -148,7 +148,7 @@ impl Geometry {
         // mke2fs ends at 256 as well.
         if blocks_per_group < 256 {
             let needed = self.first_data_block + groups * 256;
-            return Err(if needed > self.blocks { Misfit::TooFewBlocks { needed } } else { Misfit::TooManyInodes });
+            return Err(if needed > self.blocks { Misfit::NeedsBlocks { needed } } else { Misfit::TooManyInodes });
         }
         self.blocks_per_group = blocks_per_group;
         Ok(false)

@@ -12,10 +12,13 @@
 //!
 //! What is promised:
 //! - The bytes are a function of the tree and the options alone.
-//! - Inodes are numbered in tree order, and contents lie in tree order (see [`place`]).
+//! - Inodes are numbered in tree order, and contents lie in tree order, each file in one piece unless fixed metadata or 32,768 blocks part it.
 //! - atime, ctime and crtime are the tree's mtime; generations are 0.
 //! - Backups of superblock and descriptors depend on the size alone: they have the counts of a filesystem without files.
 //! - Everything that somebody trusts to be zero is a `Zeros` segment: inode tables, the journal, the ends of files' last blocks.
+//!
+//! - Times are right to the kernel from 1901 to 2446. e2fsck takes those from 2310-04-04 to 2378-04-22 for times before 1970 that old
+//!   kernels wrote wrongly, and offers to change them.
 //!
 //! Refused in planning, with path and limit: symbolic links of over block size − 1 bytes, over 65,000 hard links, files of over 2^32 − 1
 //! blocks, xattrs that do not fit into an inode and one block or have no number in ext4, times outside of 1901 to 2446, filesystems of

@@ -45,7 +45,7 @@ pub(super) fn exact(size_bytes: u64, free_bytes: u64, demand: &Demand, options: 
     let available = free_bytes.div_ceil(block_bytes);
     let wanted = match Geometry::new(size_bytes / block_bytes, demand.inodes, options) {
         Ok(geometry) => geometry,
-        Err(Misfit::TooFewBlocks { .. }) => return Err(too_small(size_bytes, free_bytes, demand, options)),
+        Err(Misfit::NeedsBlocks { .. }) => return Err(too_small(size_bytes, free_bytes, demand, options)),
         Err(misfit) => return Err(refused(misfit, demand, options)),
     };
     let smaller = JOURNAL_STEPS.iter().map(|(_, journal)| *journal).filter(|journal| options.journal == Journal::Auto && *journal < wanted.journal_blocks);
@@ -82,7 +82,7 @@ pub(super) fn smallest(least_blocks: u64, free_bytes: u64, demand: &Demand, opti
             Ok(geometry) if fits(&geometry) => break geometry,
             // A last group that is left out makes the filesystem smaller than `blocks`: then one block more, until it stays.
             Ok(geometry) => blocks = (geometry.blocks + lacking(&geometry, demand, available)).max(blocks + 1),
-            Err(Misfit::TooFewBlocks { needed }) => blocks = needed.max(blocks + 1),
+            Err(Misfit::NeedsBlocks { needed }) => blocks = needed.max(blocks + 1),
             Err(misfit) => return Err(refused(misfit, demand, options)),
         }
     };
@@ -98,7 +98,7 @@ pub(super) fn smallest(least_blocks: u64, free_bytes: u64, demand: &Demand, opti
 /// Why there is no filesystem of any such size.
 fn refused(misfit: Misfit, demand: &Demand, options: &Options) -> Error {
     match misfit {
-        Misfit::TooManyDescriptors => Error::unsupported(format!(
+        Misfit::DescriptorsFillGroup => Error::unsupported(format!(
             "a filesystem this large with blocks of {} bytes: its descriptors would fill a block group (larger blocks would do)",
             options.block_bytes
         )),

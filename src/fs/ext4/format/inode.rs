@@ -117,7 +117,7 @@ impl Default for Inode {
 }
 
 impl Inode {
-    /// The bytes on disk. The checksum's halves are written as they are; see [`set_inode_checksum`].
+    /// The bytes on disk. The checksum's halves are written as they are: the checksum is over the whole record.
     #[must_use]
     pub fn encode(&self) -> [u8; INODE_FIELDS_BYTES] {
         let mut b = [0; INODE_FIELDS_BYTES];
