@@ -8,8 +8,13 @@ use std::sync::Arc;
 /// The files' contents: a function of file and position; zeros in holes.
 #[derive(Default)]
 pub(crate) struct Patterns {
-    files: Vec<(u64, Option<Vec<(u64, u64)>>)>,
+    files: Vec<(u64, Option<Ranges>)>,
 }
+
+/// Parts of a file that are data: (offset, length).
+pub(crate) type Ranges = Vec<(u64, u64)>;
+/// Names and values of xattrs.
+type Attributes<'a> = Vec<(&'a str, Vec<u8>)>;
 
 impl Patterns {
     pub(crate) fn byte(id: u32, at: u64) -> u8 {
@@ -55,7 +60,7 @@ impl Maker {
         self.file_with(path, metadata, length, None);
     }
 
-    pub(crate) fn file_with(&mut self, path: impl AsRef<[u8]>, metadata: Metadata, length: u64, data: Option<Vec<(u64, u64)>>) {
+    pub(crate) fn file_with(&mut self, path: impl AsRef<[u8]>, metadata: Metadata, length: u64, data: Option<Ranges>) {
         let content = ContentId(u32::try_from(self.contents.files.len()).unwrap());
         self.builder.add(path, metadata, NewNode::File { content, length, data: data.as_deref() }).unwrap();
         self.contents.files.push((length, data));
@@ -149,7 +154,7 @@ fn kinds(maker: &mut Maker) {
 
 fn attributes(maker: &mut Maker) {
     let label = ("security.selinux", b"system_u:object_r:etc_t:s0\0".to_vec());
-    let sets: Vec<(&str, Vec<(&str, Vec<u8>)>)> = vec![
+    let sets: Vec<(&str, Attributes<'_>)> = vec![
         ("one", vec![("user.one", b"1".to_vec())]),
         ("empty-value", vec![("user.empty", Vec::new())]),
         ("capability", vec![("security.capability", capability())]),
