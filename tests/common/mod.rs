@@ -1,5 +1,5 @@
 //! What the tests that ask other programs share.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::print_stderr, clippy::unwrap_used, reason = "each test uses its part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -109,7 +109,7 @@ holes("holes/all", 10 << 20)
 holes("holes/front", 1 << 20, ((1 << 20) - 5, 5))
 holes("holes/many", 64 << 20, *((i << 16, 4096) for i in range(0, 1024, 2)))
 holes("holes/odd", 12345678, (5000, 3), (9999999, 1234))
-holes("holes/huge", 1 << 40, ((1 << 39) + 7, 10))
+holes("holes/huge", 1 << 30, ((1 << 29) + 7, 10))
 
 # Directories: deep, wide, empty.
 os.mkdir("wide")

@@ -1,1 +1,157 @@
-//! ext4.
+//! ext4: a tree is planned into a layout, and any block of the filesystem is then made on its own.
+//!
+//! Specification: the Linux kernel's documentation, "ext4 Data Structures and Algorithms"; for what it leaves open,
+//! e2fsprogs 1.47 (mke2fs's choices, e2fsck's checks) and the kernel.
+//!
+//! ```text
+//! | block 0: superblock | descriptors | reserved | bitmaps, inode tables of 16 groups | journal | directories | xattrs | files … | free |
+//! ```
+//!
+//! The features are those that `mke2fs -t ext4` 1.47 gives: has_journal ext_attr resize_inode dir_index filetype extent 64bit flex_bg
+//! sparse_super large_file huge_file dir_nlink extra_isize metadata_csum. Directories are linear.
+//!
+//! What is promised:
+//! - The bytes are a function of the tree and the options alone.
+//! - Inodes are numbered in tree order, and contents lie in tree order, each file in one piece unless fixed metadata or 32,768 blocks part it.
+//! - atime, ctime and crtime are the tree's mtime; generations are 0.
+//! - Backups of superblock and descriptors depend on the size alone: they have the counts of a filesystem without files.
+//! - Everything that somebody trusts to be zero is a `Zeros` segment: inode tables, the journal, the ends of files' last blocks.
+//!
+//! - Times are right to the kernel from 1901 to 2446. e2fsck takes those from 2310-04-04 to 2378-04-22 for times before 1970 that old
+//!   kernels wrote wrongly, and offers to change them.
+//!
+//! Refused in planning, with path and limit: symbolic links of over block size − 1 bytes, over 65,000 hard links, files of over 2^32 − 1
+//! blocks, xattrs that do not fit into an inode and one block or have no number in ext4, times outside of 1901 to 2446, filesystems of
+//! over 64 TiB.
+
+mod directory;
+mod extents;
+mod fixed;
+pub mod format;
+pub mod geometry;
+mod groups;
+mod inode;
+mod layout;
+mod numbers;
+mod options;
+mod place;
+mod size;
+mod summary;
+mod survey;
+mod xattrs;
+
+pub use layout::Ext4Layout;
+pub use options::{
+    BYTES_PER_INODE_MAX, BYTES_PER_INODE_MIN, JOURNAL_MAX_BLOCKS, JOURNAL_MIN_BLOCKS, Journal, LABEL_MAX_BYTES, Options, Percent, RESERVED_DEFAULT,
+    RESERVED_MAX, SizeRequest,
+};
+pub use summary::probe;
+pub use survey::SYMLINK_MAX_BYTES;
+pub use xattrs::XATTR_SHARERS_MAX;
+
+use crate::error::{Error, Result};
+use crate::tree::{NodeKind, Tree};
+use directory::LOST_FOUND_BYTES;
+use fixed::Fixed;
+use format::{FIRST_INO, JOURNAL_INO, RESIZE_INO, csum_seed};
+use geometry::Geometry;
+use groups::Groups;
+use place::{Placement, Placer};
+use std::sync::Arc;
+use survey::{Survey, file_ranges, is_fast_symlink};
+
+/// Rounds of choosing a size and placing: each one counts some more nodes of extent trees. Two are common.
+const ROUNDS_MAX: u32 = 64;
+
+/// Plans an ext4 filesystem that holds `tree`. No I/O; memory and time grow with the entries and the block groups, not the bytes.
+///
+/// # Errors
+/// [`crate::ErrorKind::TooSmall`] where an exact size does not hold the tree; [`crate::ErrorKind::InvalidInput`] for options that cannot be
+/// meant; else what ext4 cannot hold (see the head of this module), with its path.
+pub fn plan(tree: Arc<Tree>, options: &Options) -> Result<Ext4Layout> {
+    options.check()?;
+    let survey = Survey::of(&tree, options)?;
+    if let Some(inodes) = options.inodes
+        && inodes < survey.demand.inodes
+    {
+        return Err(Error::limit(format!("{} inodes are needed, the reserved ones included, and {inodes} were asked for", survey.demand.inodes)));
+    }
+    let (geometry, fixed, placement) = choose(&tree, &survey, options)?;
+    let csum_seed = csum_seed(options.uuid.as_bytes());
+    let added = survey.numbers.adds_lost_found().then_some(FIRST_INO);
+    let directories = survey.directories.iter().map(|(node, _)| survey.numbers.of(node)).chain(added);
+    let groups = Groups::new(&geometry, fixed, &placement, survey.numbers.last(), directories, options.lazy_inode_tables, csum_seed);
+    let roles = layout::roles(&geometry, &groups);
+    let size_bytes = match options.size {
+        SizeRequest::Exact(size_bytes) | SizeRequest::ExactWithFree { size_bytes, .. } => size_bytes,
+        SizeRequest::Minimum { .. } => geometry.size_bytes(),
+    };
+    Ok(Ext4Layout { tree, options: options.clone(), geometry, survey, placement, groups, roles, csum_seed, size_bytes })
+}
+
+/// Chooses the size and places everything. Fixed metadata can part files into more extents than the arithmetic of sizes knows; then it
+/// is told, and chooses again.
+fn choose(tree: &Tree, survey: &Survey, options: &Options) -> Result<(Geometry, Fixed, Placement)> {
+    let mut demand = survey.demand;
+    let mut least_blocks = 0;
+    for _ in 0..ROUNDS_MAX {
+        let geometry = match options.size {
+            SizeRequest::Exact(size_bytes) => size::exact(size_bytes, 0, &demand, options)?,
+            SizeRequest::ExactWithFree { size_bytes, free_bytes } => size::exact(size_bytes, free_bytes, &demand, options)?,
+            SizeRequest::Minimum { free_bytes } => size::smallest(least_blocks, free_bytes, &demand, options)?,
+        };
+        let Some(fixed) = Fixed::place(&geometry) else {
+            match options.size {
+                SizeRequest::Minimum { .. } => least_blocks = geometry.blocks + geometry.table_blocks,
+                SizeRequest::Exact(size_bytes) => return Err(size::too_small(size_bytes, 0, &demand, options)),
+                SizeRequest::ExactWithFree { size_bytes, free_bytes } => return Err(size::too_small(size_bytes, free_bytes, &demand, options)),
+            }
+            continue;
+        };
+        let placement = place_all(tree, survey, &geometry, &fixed)?;
+        let counted = demand.tree_blocks + size::journal_tree_blocks(&geometry);
+        if placement.tree_blocks <= counted {
+            assert_eq!(placement.missing_blocks, 0, "the arithmetic of sizes and the placement disagree");
+            return Ok((geometry, fixed, placement));
+        }
+        if placement.missing_blocks == 0 && matches!(options.size, SizeRequest::Exact(_)) {
+            return Ok((geometry, fixed, placement));
+        }
+        demand.tree_blocks += placement.tree_blocks - counted;
+    }
+    Err(Error::limit(format!("no size was found in {ROUNDS_MAX} rounds: files are parted into ever more extents")))
+}
+
+/// Places everything that is no fixed metadata, in the order that [`place`] promises.
+fn place_all(tree: &Tree, survey: &Survey, geometry: &Geometry, fixed: &Fixed) -> Result<Placement> {
+    let one = |blocks: u64| std::iter::once((0, blocks));
+    let numbers = &survey.numbers;
+    let mut placer = Placer::new(&fixed.occupied, geometry.blocks, numbers.last(), extents::entries_per_node(geometry.block_bytes));
+    if geometry.resize_inode {
+        placer.put_resize_index(RESIZE_INO)?;
+    }
+    if geometry.journal_blocks > 0 {
+        placer.put_inode(JOURNAL_INO, one(geometry.journal_blocks))?;
+    }
+    if numbers.adds_lost_found() {
+        placer.put_inode(FIRST_INO, one(LOST_FOUND_BYTES / geometry.block_bytes))?;
+    }
+    for (node, blocks) in survey.directories.iter() {
+        placer.put_inode(numbers.of(node), one(blocks))?;
+    }
+    for _ in &survey.xattrs.blocks {
+        placer.put_xattr_block()?;
+    }
+    for (id, node) in tree.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::Symlink(_))) {
+        debug_assert!(!node.is_directory());
+        if !is_fast_symlink(crate::units::u64_of(tree.target(id).len())) {
+            placer.put_inode(numbers.of(id), one(1))?;
+        }
+    }
+    for (id, node) in tree.nodes() {
+        if let NodeKind::File(file) = node.kind {
+            placer.put_inode(numbers.of(id), file_ranges(tree, &file, geometry.block_bytes))?;
+        }
+    }
+    Ok(placer.finish())
+}

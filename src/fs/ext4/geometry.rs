@@ -1,0 +1,275 @@
+//! How many blocks, groups and inodes a filesystem of some size has, and where its fixed metadata lies: arithmetic only,
+//! as mke2fs does it.
+//!
+//! ```text
+//! group 0                                                              group 1 (and powers of 3, 5, 7)
+//! | super | descriptors | reserved for growth | 16 block bitmaps | 16 inode bitmaps | 16 inode tables | … | super | …
+//! ```
+//!
+//! - Bitmaps and inode tables of 16 groups lie together at the first of them (flex_bg).
+//! - A last group too small for its own metadata and 50 blocks more is left out.
+//! - Inodes: `Options::inodes`, else one for so many bytes; never fewer than the tree needs and a headroom of a
+//!   sixteenth (at least [`INODE_HEADROOM_MIN`]). Rounded up so that inode tables fill their blocks.
+//! - Where a tree has more inodes than blocks × 8 bits can map in the groups that there are, groups are made smaller.
+
+use super::format::{DESCRIPTOR_BYTES, FIRST_INO};
+use super::options::{Journal, Options};
+use crate::units::{TIB, u64_of};
+
+/// Groups whose bitmaps and inode tables lie together, as a power of two.
+pub(super) const LOG_GROUPS_PER_FLEX: u8 = 4;
+/// Groups whose bitmaps and inode tables lie together.
+pub(super) const GROUPS_PER_FLEX: u64 = 1 << LOG_GROUPS_PER_FLEX;
+/// Free inodes that a filesystem has at least, whatever was asked for.
+pub const INODE_HEADROOM_MIN: u64 = 128;
+/// Blocks that a last group must have beyond its metadata: mke2fs's number.
+const LAST_GROUP_SLACK_BLOCKS: u64 = 50;
+/// The largest filesystem: the largest EBS volume. All descriptors then take an eighth of a group.
+pub const SIZE_MAX_BYTES: u64 = 64 * TIB;
+/// The most inodes: their numbers have 32 bits.
+pub const INODES_MAX: u64 = (1 << 32) - 1;
+
+/// The shape of a filesystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Geometry {
+    pub(super) block_bytes: u64,
+    pub(super) inode_bytes: u64,
+    /// Blocks in all, a last group that was left out not counted.
+    pub(super) blocks: u64,
+    /// 1 with blocks of 1 KiB (block 0 is the boot block), else 0.
+    pub(super) first_data_block: u64,
+    pub(super) blocks_per_group: u64,
+    pub(super) groups: u64,
+    pub(super) inodes_per_group: u64,
+    /// Blocks of one inode table.
+    pub(super) table_blocks: u64,
+    /// Blocks of the descriptors.
+    pub(super) descriptor_blocks: u64,
+    /// Blocks behind them, reserved for growth.
+    pub(super) reserved_descriptor_blocks: u64,
+    /// Blocks of the journal; 0 for none.
+    pub(super) journal_blocks: u64,
+    /// Blocks that only root may take.
+    pub(super) root_blocks: u64,
+    /// The feature resize_inode: not over 2^32 blocks.
+    pub(super) resize_inode: bool,
+}
+
+/// Why there is no geometry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Misfit {
+    /// Fewer blocks than the metadata alone needs; at least so many are needed.
+    NeedsBlocks { needed: u64 },
+    /// More inodes than 32 bits count, or than the blocks could hold.
+    TooManyInodes,
+    /// Descriptors that fill a group: a layout that only the feature meta_bg could have.
+    DescriptorsFillGroup,
+}
+
+impl Geometry {
+    /// The shape of a filesystem of at most `blocks` blocks with at least `inodes_needed` inodes in use.
+    pub(super) fn new(blocks: u64, inodes_needed: u64, options: &Options) -> Result<Self, Misfit> {
+        let block_bytes = u64::from(options.block_bytes);
+        let mut shape = Self {
+            block_bytes,
+            inode_bytes: u64::from(options.inode_bytes),
+            blocks,
+            first_data_block: u64::from(options.block_bytes == 1024),
+            blocks_per_group: block_bytes * 8,
+            groups: 0,
+            inodes_per_group: 0,
+            table_blocks: 0,
+            descriptor_blocks: 0,
+            reserved_descriptor_blocks: 0,
+            journal_blocks: 0,
+            root_blocks: 0,
+            resize_inode: true,
+        };
+        // Each round leaves out a last group or makes groups smaller; both end.
+        while !shape.settle(inodes_needed, options)? {}
+        shape.journal_blocks = journal_blocks(shape.blocks, options);
+        shape.root_blocks = options.reserved.of(shape.blocks);
+        Ok(shape)
+    }
+
+    /// Computes everything from `blocks` and `blocks_per_group`. False if one of them had to change.
+    fn settle(&mut self, inodes_needed: u64, options: &Options) -> Result<bool, Misfit> {
+        let usable = self.blocks.saturating_sub(self.first_data_block);
+        self.groups = usable.div_ceil(self.blocks_per_group);
+        // A superblock, a descriptor, two bitmaps, a table and one block for the root.
+        let least = self.first_data_block + 6;
+        if usable == 0 || self.blocks < least {
+            return Err(Misfit::NeedsBlocks { needed: least });
+        }
+        let inodes = inode_count(self.blocks * self.block_bytes, inodes_needed, options);
+        if inodes > INODES_MAX {
+            return Err(Misfit::TooManyInodes);
+        }
+        let most_per_group = (self.block_bytes * 8).min(u64::from(u16::MAX) - 7);
+        if inodes.div_ceil(self.groups) > most_per_group {
+            return self.shrink_groups(usable, inodes.div_ceil(most_per_group));
+        }
+        let inodes_per_block = self.block_bytes / self.inode_bytes;
+        // A multiple of 8, so that bitmaps are whole bytes, in whole blocks. 2^32 inodes are never reached by rounding.
+        let unit = inodes_per_block.max(8);
+        let most_in_all = INODES_MAX / self.groups / unit * unit;
+        self.inodes_per_group = (inodes.div_ceil(self.groups).next_multiple_of(unit)).min(most_per_group / unit * unit).min(most_in_all);
+        if self.inodes_per_group * self.groups < inodes_needed {
+            return Err(Misfit::TooManyInodes);
+        }
+        self.table_blocks = self.inodes_per_group / inodes_per_block;
+        self.descriptor_blocks = (self.groups * u64_of(DESCRIPTOR_BYTES)).div_ceil(self.block_bytes);
+        self.resize_inode = self.blocks <= u64::from(u32::MAX);
+        self.reserved_descriptor_blocks = if self.resize_inode { self.reserved_for_growth() } else { 0 };
+
+        // What a group with a copy of the descriptors holds at most of metadata.
+        let largest = 3 + self.table_blocks + self.descriptor_blocks + self.reserved_descriptor_blocks;
+        if self.groups > 1 && self.blocks_per_group < largest {
+            let needed = self.first_data_block + self.groups * (largest + LAST_GROUP_SLACK_BLOCKS);
+            return Err(if self.blocks_per_group < self.block_bytes * 8 { Misfit::NeedsBlocks { needed } } else { Misfit::DescriptorsFillGroup });
+        }
+        let last = self.groups - 1;
+        let rest = usable % self.blocks_per_group;
+        let overhead = 2 + self.table_blocks + self.backup_blocks(last);
+        let in_last = if rest == 0 { self.blocks_per_group } else { rest };
+        if last == 0 {
+            return if in_last > overhead { Ok(true) } else { Err(Misfit::NeedsBlocks { needed: self.first_data_block + overhead + 1 }) };
+        }
+        if rest > 0 && rest < overhead + LAST_GROUP_SLACK_BLOCKS {
+            self.blocks -= rest;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Makes groups so small that there are at least `groups`.
+    fn shrink_groups(&mut self, usable: u64, groups: u64) -> Result<bool, Misfit> {
+        let blocks_per_group = (usable / groups / 8 * 8).min(self.blocks_per_group - 8);
+        // mke2fs ends at 256 as well.
+        if blocks_per_group < 256 {
+            let needed = self.first_data_block + groups * 256;
+            return Err(if needed > self.blocks { Misfit::NeedsBlocks { needed } } else { Misfit::TooManyInodes });
+        }
+        self.blocks_per_group = blocks_per_group;
+        Ok(false)
+    }
+
+    /// Descriptor blocks for growth to 1,024 times the size or 2^32 blocks, as many as the resize inode can hold
+    /// (e2fsprogs, `calc_reserved_gdt_blocks`).
+    fn reserved_for_growth(&self) -> u64 {
+        let largest = (self.blocks * 1024).min(u64::from(u32::MAX));
+        let groups = (largest - self.first_data_block).div_ceil(self.blocks_per_group);
+        let descriptor_blocks = (groups * u64_of(DESCRIPTOR_BYTES)).div_ceil(self.block_bytes);
+        descriptor_blocks.saturating_sub(self.descriptor_blocks).min(self.block_bytes / 4)
+    }
+
+    /// Blocks of superblock and descriptors in `group`, with those reserved; 0 where there is no copy.
+    pub(super) fn backup_blocks(&self, group: u64) -> u64 {
+        if has_super(group) { 1 + self.descriptor_blocks + self.reserved_descriptor_blocks } else { 0 }
+    }
+
+    /// The first block of `group`.
+    pub(super) fn group_start(&self, group: u64) -> u64 {
+        self.first_data_block + group * self.blocks_per_group
+    }
+
+    /// The end of `group`: the block after its last.
+    pub(super) fn group_end(&self, group: u64) -> u64 {
+        self.group_start(group + 1).min(self.blocks)
+    }
+
+    /// The group of `block`.
+    pub(super) fn group_of(&self, block: u64) -> u64 {
+        (block - self.first_data_block) / self.blocks_per_group
+    }
+
+    /// Inodes in all.
+    pub(super) fn inodes(&self) -> u64 {
+        self.groups * self.inodes_per_group
+    }
+
+    /// The filesystem's bytes.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.blocks * self.block_bytes
+    }
+
+    /// Copies of superblock and descriptors, the primary one included.
+    pub(super) fn copies(&self) -> u64 {
+        1 + u64_of(backup_groups(self.groups).count())
+    }
+
+    /// Blocks of superblocks, descriptors, bitmaps and inode tables, and of the boot block.
+    pub(super) fn fixed_blocks(&self) -> u64 {
+        self.first_data_block + self.copies() * self.backup_blocks(0) + self.groups * (2 + self.table_blocks)
+    }
+}
+
+/// Whether `group` has a copy of superblock and descriptors: 0, 1 and the powers of 3, 5 and 7 (sparse_super).
+pub(super) fn has_super(group: u64) -> bool {
+    let is_power = |base: u64| {
+        let mut power = base;
+        while power < group {
+            power *= base;
+        }
+        power == group
+    };
+    group <= 1 || [3, 5, 7].into_iter().any(is_power)
+}
+
+/// The groups under `groups` that have a backup, ascending.
+pub(super) fn backup_groups(groups: u64) -> impl Iterator<Item = u64> {
+    let mut next = [1_u64, 5, 7];
+    std::iter::from_fn(move || {
+        // 1, 3, 9, …; 5, 25, …; 7, 49, …: disjoint, so the smallest is the next.
+        let at = (0..3).min_by_key(|at| next[*at])?;
+        let group = next[at];
+        next[at] *= [3, 5, 7][at];
+        Some(group)
+    })
+    .take_while(move |group| *group < groups)
+}
+
+/// Inodes to make, before rounding.
+fn inode_count(size_bytes: u64, needed: u64, options: &Options) -> u64 {
+    let ratio = options.bytes_per_inode.map_or_else(|| default_bytes_per_inode(size_bytes), u64::from);
+    let wanted = options.inodes.unwrap_or(size_bytes / ratio).min(INODES_MAX);
+    let headroom = (needed / 16).max(INODE_HEADROOM_MIN);
+    let least = match options.inodes {
+        Some(_) => needed,
+        None => needed + headroom,
+    };
+    wanted.max(least).max(u64::from(FIRST_INO) + 1)
+}
+
+/// mke2fs.conf: `inode_ratio` of the types default, big and huge.
+fn default_bytes_per_inode(size_bytes: u64) -> u64 {
+    match size_bytes {
+        0..FOUR_TIB => 16_384,
+        FOUR_TIB..SIXTEEN_TIB => 32_768,
+        _ => 65_536,
+    }
+}
+
+const FOUR_TIB: u64 = 4 * TIB;
+const SIXTEEN_TIB: u64 = 16 * TIB;
+
+/// Blocks of the journal (e2fsprogs, `ext2fs_default_journal_size`).
+fn journal_blocks(blocks: u64, options: &Options) -> u64 {
+    match options.journal {
+        Journal::None => 0,
+        Journal::Bytes(bytes) => bytes / u64::from(options.block_bytes),
+        Journal::Auto => JOURNAL_STEPS.iter().find(|(least, _)| blocks >= *least).map_or(0, |(_, journal)| *journal),
+    }
+}
+
+/// From so many blocks of the filesystem on, so many of journal: largest first.
+pub(super) const JOURNAL_STEPS: [(u64, u64); 8] = [
+    (33_554_432, 262_144),
+    (16_777_216, 131_072),
+    (8_388_608, 65_536),
+    (4_194_304, 32_768),
+    (524_288, 16_384),
+    (262_144, 8_192),
+    (32_768, 4_096),
+    (2_048, 1_024),
+];

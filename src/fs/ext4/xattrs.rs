@@ -1,0 +1,285 @@
+//! Extended attributes: their form on disk, and which of them lie in the inode and which in a block.
+//!
+//! Attributes go into the inode as far as they fit; the rest go into one block, which inodes with the same set share (at most
+//! 1,024 of them, as the kernel does). Which go into the inode: those that the kernel asks for most first (labels, ACLs,
+//! capabilities); where the rest would not fit into a block then, the choice that fills the inode best.
+//!
+//! POSIX ACLs come in the form of the system calls (version 2, 8 bytes an entry) and go to disk in ext4's own (version 1, 4
+//! bytes an entry that names no user or group).
+//!
+//! Refused: prefixes that ext4 has no number for, ACLs that are none, a set that does not fit.
+
+use super::format::{XATTR_BLOCK_HEADER_BYTES, XATTR_ENTRY_BYTES, XATTR_MAGIC, XattrBlockHeader, XattrEntry, entry_hash, name_index};
+use crate::crc::crc32c;
+use crate::error::{Error, Result, escape};
+use crate::tree::{NodeId, Tree, Xattr, XattrSetId};
+use crate::units::index_of;
+use std::borrow::Cow;
+
+/// Inodes that share one block at most (`EXT4_XATTR_REFCOUNT_MAX`).
+pub const XATTR_SHARERS_MAX: u32 = 1024;
+/// Bytes of zeros behind the last entry.
+const TERMINATOR_BYTES: usize = 4;
+/// Bytes of the header inside an inode: the magic number.
+const INODE_HEADER_BYTES: usize = 4;
+
+/// Bytes for entries and values in an inode whose free part has `region` bytes.
+fn inode_room(region: usize) -> usize {
+    region - INODE_HEADER_BYTES - TERMINATOR_BYTES
+}
+
+/// Bytes for entries and values in a block.
+fn block_room(block_bytes: usize) -> usize {
+    block_bytes - XATTR_BLOCK_HEADER_BYTES - TERMINATOR_BYTES
+}
+
+/// An attribute in its form on disk.
+#[derive(Debug, PartialEq, Eq)]
+struct OnDisk<'a> {
+    index: u8,
+    name: &'a [u8],
+    value: Cow<'a, [u8]>,
+}
+
+impl OnDisk<'_> {
+    /// Bytes that the attribute takes, wherever it lies.
+    fn bytes(&self) -> usize {
+        (XATTR_ENTRY_BYTES + self.name.len()).next_multiple_of(4) + self.value.len().next_multiple_of(4)
+    }
+
+    /// Lower comes into the inode first.
+    fn rank(&self) -> u8 {
+        match (self.index, self.name) {
+            (name_index::SECURITY, b"selinux") => 0,
+            (name_index::POSIX_ACL_ACCESS | name_index::POSIX_ACL_DEFAULT, _) => 1,
+            (name_index::SECURITY, _) => 2,
+            _ => 3,
+        }
+    }
+}
+
+/// What stands for the beginning of a name, and the rest of it.
+fn split_name(name: &[u8]) -> Option<(u8, &[u8])> {
+    const WHOLE: [(&[u8], u8); 3] = [
+        (b"system.posix_acl_access", name_index::POSIX_ACL_ACCESS),
+        (b"system.posix_acl_default", name_index::POSIX_ACL_DEFAULT),
+        (b"system.richacl", name_index::RICHACL),
+    ];
+    const PREFIXES: [(&[u8], u8); 4] =
+        [(b"user.", name_index::USER), (b"trusted.", name_index::TRUSTED), (b"security.", name_index::SECURITY), (b"gnu.", name_index::HURD)];
+    if let Some((_, index)) = WHOLE.iter().find(|(whole, _)| *whole == name) {
+        return Some((*index, b""));
+    }
+    PREFIXES.iter().find_map(|(prefix, index)| Some((*index, name.strip_prefix(*prefix)?))).filter(|(_, rest)| !rest.is_empty())
+}
+
+/// All attributes of a set on disk, sorted as the kernel searches a block: by index, length of the name, name.
+fn on_disk(set: &[Xattr]) -> Result<Vec<OnDisk<'_>>> {
+    let mut all = Vec::with_capacity(set.len());
+    for xattr in set {
+        let (index, name) =
+            split_name(&xattr.name).ok_or_else(|| Error::unsupported(format!("ext4 has no place for an xattr of the name {}", escape(&xattr.name))))?;
+        let value = match index {
+            name_index::POSIX_ACL_ACCESS | name_index::POSIX_ACL_DEFAULT => {
+                Cow::Owned(acl_to_disk(&xattr.value).ok_or_else(|| Error::corrupt(format!("the xattr {} is no POSIX ACL", escape(&xattr.name))))?)
+            }
+            _ => Cow::Borrowed(&xattr.value[..]),
+        };
+        all.push(OnDisk { index, name, value });
+    }
+    all.sort_unstable_by(|a, b| (a.index, a.name.len(), a.name).cmp(&(b.index, b.name.len(), b.name)));
+    Ok(all)
+}
+
+/// `struct posix_acl_xattr_header` and entries to `ext4_acl_header` and entries. `None` for what is no ACL.
+fn acl_to_disk(value: &[u8]) -> Option<Vec<u8>> {
+    const SYSCALL_VERSION: [u8; 4] = [2, 0, 0, 0];
+    const DISK_VERSION: [u8; 4] = [1, 0, 0, 0];
+    const USER: u16 = 0x02;
+    const GROUP: u16 = 0x08;
+    let entries = value.strip_prefix(&SYSCALL_VERSION)?;
+    if entries.is_empty() || entries.len() % 8 != 0 {
+        return None;
+    }
+    let mut out = DISK_VERSION.to_vec();
+    for entry in entries.chunks_exact(8) {
+        let tag = u16::from_le_bytes([entry[0], entry[1]]);
+        match tag {
+            USER | GROUP => out.extend_from_slice(entry),
+            // The owner, the owning group, the mask, others.
+            0x01 | 0x04 | 0x10 | 0x20 => out.extend_from_slice(&entry[..4]),
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
+/// Which attributes go into the inode, by position in `all`; `None` if no choice lets the rest fit into a block.
+fn choose_for_inode(all: &[OnDisk<'_>], inode_room: usize, block_room: usize) -> Option<Vec<bool>> {
+    let total: usize = all.iter().map(OnDisk::bytes).sum();
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|at| all[*at].rank());
+    let mut chosen = vec![false; all.len()];
+    let mut used = 0;
+    for at in order {
+        if used + all[at].bytes() <= inode_room {
+            chosen[at] = true;
+            used += all[at].bytes();
+        }
+    }
+    if total - used <= block_room {
+        return Some(chosen);
+    }
+    let best = best_filling(all, inode_room);
+    let used: usize = all.iter().zip(&best).filter(|(_, chosen)| **chosen).map(|(xattr, _)| xattr.bytes()).sum();
+    (total - used <= block_room).then_some(best)
+}
+
+/// The choice that fills `room` best: a knapsack in units of 4 bytes, of which there are few.
+fn best_filling(all: &[OnDisk<'_>], room: usize) -> Vec<bool> {
+    const UNIT: usize = 4;
+    let units = room / UNIT;
+    // For each fill that can be reached: the attribute that reached it, and the fill before.
+    let mut reached: Vec<Option<(usize, usize)>> = vec![None; units + 1];
+    reached[0] = Some((all.len(), 0));
+    for (at, xattr) in all.iter().enumerate() {
+        let size = xattr.bytes() / UNIT;
+        for fill in (size..=units).rev() {
+            let before = fill - size;
+            if reached[fill].is_none() && reached[before].is_some() {
+                reached[fill] = Some((at, before));
+            }
+        }
+    }
+    let mut chosen = vec![false; all.len()];
+    let mut fill = (0..=units).rev().find(|fill| reached[*fill].is_some()).unwrap_or(0);
+    while let Some((at, before)) = reached[fill].filter(|(at, _)| *at < all.len()) {
+        chosen[at] = true;
+        fill = before;
+    }
+    chosen
+}
+
+/// Sizes that decide what fits where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Bytes of an inode behind its fields.
+    pub(super) region_bytes: usize,
+    pub(super) block_bytes: usize,
+}
+
+impl Room {
+    /// The attributes in the inode and those in a block.
+    fn split<'a>(self, set: &'a [Xattr]) -> Result<(Vec<OnDisk<'a>>, Vec<OnDisk<'a>>)> {
+        let all = on_disk(set)?;
+        let (inode_room, block_room) = (inode_room(self.region_bytes), block_room(self.block_bytes));
+        let chosen = choose_for_inode(&all, inode_room, block_room).ok_or_else(|| {
+            let needed: usize = all.iter().map(OnDisk::bytes).sum();
+            let largest = all.iter().map(OnDisk::bytes).max().unwrap_or(0);
+            let name = set.iter().max_by_key(|xattr| xattr.value.len()).map_or_else(String::new, |xattr| escape(&xattr.name));
+            Error::limit(format!(
+                "xattrs of {needed} bytes (the largest, {name}, {largest}); an inode of this filesystem holds {inode_room} and one block {block_room}"
+            ))
+        })?;
+        let (inside, outside) = all.into_iter().zip(chosen).partition::<Vec<_>, _>(|(_, chosen)| *chosen);
+        let strip = |list: Vec<(OnDisk<'a>, bool)>| list.into_iter().map(|(xattr, _)| xattr).collect();
+        Ok((strip(inside), strip(outside)))
+    }
+
+    /// Fills the part of an inode behind its fields.
+    pub(super) fn fill_inode(self, set: &[Xattr], region: &mut [u8]) {
+        region.fill(0);
+        let (inside, _) = self.split(set).expect("planning has checked every set");
+        if !inside.is_empty() {
+            region[..INODE_HEADER_BYTES].copy_from_slice(&XATTR_MAGIC.to_le_bytes());
+            fill_entries(&mut region[INODE_HEADER_BYTES..], 0, &inside, false);
+        }
+    }
+
+    /// Fills the block number `block_number` that `sharers` inodes with this set share.
+    pub(super) fn fill_block(self, set: &[Xattr], sharers: u32, block_number: u64, csum_seed: u32, block: &mut [u8]) {
+        block.fill(0);
+        let (_, outside) = self.split(set).expect("planning has checked every set");
+        let h_hash = fill_entries(block, XATTR_BLOCK_HEADER_BYTES, &outside, true);
+        let mut header = XattrBlockHeader { h_magic: XATTR_MAGIC, h_refcount: sharers, h_blocks: 1, h_hash, ..XattrBlockHeader::default() };
+        block[..XATTR_BLOCK_HEADER_BYTES].copy_from_slice(&header.encode());
+        header.h_checksum = crc32c(crc32c(csum_seed, &block_number.to_le_bytes()), block);
+        block[..XATTR_BLOCK_HEADER_BYTES].copy_from_slice(&header.encode());
+    }
+}
+
+/// Writes entries from `first` upwards and values from the end downwards, offsets counted from the start of `area`. Returns the
+/// hash over all entries' hashes.
+fn fill_entries(area: &mut [u8], first: usize, xattrs: &[OnDisk<'_>], hashed: bool) -> u32 {
+    let small = |value: usize| u16::try_from(value).expect("an inode or block has under 64 KiB");
+    let (mut at, mut end, mut all_hash) = (first, area.len(), 0_u32);
+    for xattr in xattrs {
+        end -= xattr.value.len().next_multiple_of(4);
+        area[end..end + xattr.value.len()].copy_from_slice(&xattr.value);
+        let e_hash = if hashed { entry_hash(xattr.name, &xattr.value) } else { 0 };
+        all_hash = all_hash.rotate_left(16) ^ e_hash;
+        let entry = XattrEntry {
+            e_name_len: u8::try_from(xattr.name.len()).expect("names have at most 255 bytes"),
+            e_name_index: xattr.index,
+            e_value_offs: if xattr.value.is_empty() { 0 } else { small(end) },
+            e_value_inum: 0,
+            e_value_size: u32::from(small(xattr.value.len())),
+            e_hash,
+        };
+        area[at..at + XATTR_ENTRY_BYTES].copy_from_slice(&entry.encode());
+        area[at + XATTR_ENTRY_BYTES..][..xattr.name.len()].copy_from_slice(xattr.name);
+        at += (XATTR_ENTRY_BYTES + xattr.name.len()).next_multiple_of(4);
+    }
+    assert!(at + TERMINATOR_BYTES <= end, "planning has checked that entries and values fit");
+    all_hash
+}
+
+/// A block of attributes, before it has a place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct XattrBlock {
+    pub(super) set: XattrSetId,
+    pub(super) sharers: u32,
+}
+
+/// Which nodes have which block of attributes.
+#[derive(Debug)]
+pub(super) struct XattrBlocks {
+    pub(super) room: Room,
+    pub(super) blocks: Vec<XattrBlock>,
+    /// (node, number of its block), by node; only nodes that have one.
+    of_node: Vec<(NodeId, u32)>,
+}
+
+impl XattrBlocks {
+    /// Checks every set of the tree and gives blocks to the nodes that need one, in tree order.
+    pub(super) fn plan(tree: &Tree, room: Room) -> Result<Self> {
+        let mut users: Vec<(XattrSetId, NodeId)> =
+            tree.nodes().filter(|(_, node)| node.metadata.xattrs != XattrSetId::NONE).map(|(id, node)| (node.metadata.xattrs, id)).collect();
+        users.sort_unstable();
+        let mut plan = Self { room, blocks: Vec::new(), of_node: Vec::new() };
+        for same in users.chunk_by(|a, b| a.0 == b.0) {
+            let (set, first) = same[0];
+            let (_, outside) = room.split(tree.xattrs(set)).map_err(|error| error.at_path(tree.path_of(first)))?;
+            if outside.is_empty() {
+                continue;
+            }
+            for sharers in same.chunks(index_of(XATTR_SHARERS_MAX)) {
+                let number = u32::try_from(plan.blocks.len()).map_err(|_| Error::limit("over 2^32 blocks of xattrs"))?;
+                let count = u32::try_from(sharers.len()).expect("at most XATTR_SHARERS_MAX");
+                plan.blocks.push(XattrBlock { set, sharers: count });
+                plan.of_node.extend(sharers.iter().map(|(_, node)| (*node, number)));
+            }
+        }
+        plan.of_node.sort_unstable();
+        Ok(plan)
+    }
+
+    /// The number of the block of a node, if it has one.
+    pub(super) fn of(&self, node: NodeId) -> Option<u32> {
+        self.of_node.binary_search_by_key(&node, |(node, _)| *node).ok().map(|at| self.of_node[at].1)
+    }
+}
+
+#[cfg(test)]
+#[path = "xattrs_tests.rs"]
+mod tests;
