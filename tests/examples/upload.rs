@@ -65,7 +65,7 @@ fn upload(disk: &Disk, parcels: &Mutex<Receiver<Parcel>>, snapshot: &Snapshot) -
 }
 
 /// Uploads a data disk made from `rootfs` and checks that the snapshot holds what the report says.
-pub fn run(rootfs: &str) -> Result<()> {
+pub(crate) fn run(rootfs: &str) -> Result<()> {
     let disk = DiskSpec::data(rootvol::source::open(rootfs)?).name("upload").plan()?;
     let snapshot = Snapshot::default();
     let (send, receive) = sync_channel(8);
