@@ -58,7 +58,10 @@ pub struct Built {
 /// [`ErrorKind::Exists`] where something stands under one of the names and `options.force` is not given; choices of
 /// `ami` that contradict the image, before anything is written; as [`Disk::write_unnamed`].
 pub fn build<W: Write>(disk: &Disk, target: Target<'_, W>, format: Format, ami: &Ami, companions: &Companions, options: WriteOptions<'_>) -> Result<Built> {
-    ami.check_against(disk.name(), disk.version(), disk.boot())?;
+    // Nobody who says nothing of an AMI is to be stopped by its rules: documents are withheld then.
+    if *ami != Ami::default() {
+        ami.check_against(disk.name(), disk.version(), disk.boot())?;
+    }
     let force = options.force;
     let beside = match &target {
         Target::File(path) => Some(*path),

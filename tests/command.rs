@@ -198,9 +198,10 @@ fn every_failing_system_call_is_an_error_or_harmless() {
             }
             assert_eq!(output.status.code(), Some(1), "{call} {n}: {said}");
             assert!(!said.contains("panicked"), "{call} {n}: {said}");
-            assert!(!out.exists(), "{call} failed as number {n}, and the output stands under its name: {said}");
+            // Once it has its name it is whole; what may fail after that is the folder's own fsync.
+            assert!(!out.exists() || fs::read(&out).unwrap() == expected, "{call} failed as number {n}, and half an output has the name: {said}");
             let left: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).filter(|name| !name.to_string_lossy().ends_with(".json") && !name.to_string_lossy().ends_with(".jsonl")).collect();
-            assert_eq!(left.len(), 1, "{call} {n} left {left:?}");
+            assert_eq!(left.len(), if out.exists() { 2 } else { 1 }, "{call} {n} left {left:?}");
             n += if n < 12 { 1 } else { 7 };
         }
     }
@@ -229,7 +230,7 @@ fn a_signal_cancels_with_its_exit_code_and_leaves_nothing() {
         }
         let mut child = rootvol().arg("build").arg(&big).args(["--boot", "none", "--threads", "1", "-o"]).arg(at.join("x.raw")).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let start = Instant::now();
-        let temporary = || fs::read_dir(at).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().contains("x.raw"));
+        let temporary = || fs::read_dir(at).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().ends_with(".tmp"));
         while !temporary() && start.elapsed() < Duration::from_secs(20) && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(5));
         }

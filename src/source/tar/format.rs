@@ -192,6 +192,8 @@ pub(super) fn number(field: &[u8], what: &str) -> Result<i128> {
             let top = i128::from(first & 0x7f) - if first & 0x40 != 0 { 0x80 } else { 0 };
             Ok(field[1..].iter().fold(top, |value, byte| (value << 8) | i128::from(*byte)))
         }
+        // Writers that leave a field out leave NULs; GNU tar, bsdtar and the crate tar read 0. On blanks they differ.
+        Some(0) if field.iter().all(|byte| *byte == 0) => Ok(0),
         _ => octal(field).map_err(|()| bad())?.map(i128::from).ok_or_else(bad),
     }
 }
@@ -265,10 +267,11 @@ mod tests {
             (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", -1),
             (b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", i128::from(u64::MAX)),
             (b"777777777777", (1 << 36) - 1),
+            (b"\0\0\0\0", 0),
         ] {
             assert_eq!(number(field, "x").unwrap(), value, "{field:?}");
         }
-        for field in [&b"\0\0\0\0"[..], b"    ", b"12a4", b"8", b"-1", b"+1", b"1 2", b"0x10", b"1\t", b""] {
+        for field in [&b"    "[..], b"\0\x007", b"12a4", b"8", b"-1", b"+1", b"1 2", b"0x10", b"1\t", b""] {
             assert!(number(field, "x").is_err(), "{field:?}");
         }
     }
