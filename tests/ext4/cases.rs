@@ -320,6 +320,9 @@ fn directories_of_many_entries_and_of_many_subdirectories() {
     if let Some(mounted) = Mounted::new(image.path(), "ro") {
         compare(mounted.path(), &sample);
     }
+    if let Some(text) = image.debugfs("htree_dump /wide") {
+        assert!(text.contains("Number of entries (count)") && text.contains("Indirect levels: 0"), "{text}");
+    }
     // 2 + subdirectories links: 64,999 and 65,000 are counted, 65,001 are too many.
     for subdirectories in [64_997, 64_998, 64_999, 65_001] {
         let mut maker = Maker::default();
@@ -328,6 +331,43 @@ fn directories_of_many_entries_and_of_many_subdirectories() {
         }
         let image = Image::make_sparse(&maker.finish(), &options(SizeRequest::Minimum { free_bytes: 0 }));
         image.check();
+    }
+}
+
+#[test]
+fn directories_have_indexes_of_every_depth() {
+    // (block size, entries, length of names, levels between root and leaves): the last one needs large_dir.
+    for (block_bytes, entries, name_len, levels) in
+        [(1024, 1000, 20, 0), (4096, 30_000, 20, 0), (4096, 30_000, 200, 1), (1024, 40_000, 20, 1), (1024, 100_000, 150, 2)]
+    {
+        let mut maker = Maker::default();
+        maker.add("", metadata(0o755), NewNode::Directory);
+        for n in 0..entries {
+            maker.add(format!("d/{n:0name_len$}"), metadata(0o600), NewNode::Fifo);
+        }
+        let sample = maker.finish();
+        let mut options = options(SizeRequest::Minimum { free_bytes: 20 * MIB });
+        options.block_bytes = block_bytes;
+        options.inodes = Some(u64::try_from(entries).unwrap() + 4000);
+        let image = Image::make_sparse(&sample, &options);
+        image.check();
+        if let Some(fields) = image.dumpe2fs() {
+            let features = fields.iter().find(|(name, _)| name == "Filesystem features").unwrap();
+            assert_eq!(features.1.contains("large_dir"), levels > 1);
+        }
+        if let Some(text) = image.debugfs("htree_dump /d") {
+            assert!(text.contains(&format!("Indirect levels: {levels}")), "{}", &text[..500]);
+        }
+        // The kernel looks up every name, adds some and removes some.
+        if let Some(mounted) = Mounted::new(image.path(), "rw") {
+            compare(mounted.path(), &sample);
+            let folder = mounted.path().join("d");
+            for n in 0..2000 {
+                std::fs::write(folder.join(format!("new {n}")), b"").unwrap();
+                std::fs::remove_file(folder.join(format!("{:0name_len$}", n * (entries / 2000).max(1) % entries))).ok();
+            }
+        }
+        e2fsck(image.path());
     }
 }
 
@@ -508,4 +548,35 @@ fn tables_and_the_journal_are_zeros_and_free_blocks_are_unused() {
     let zeros: u64 =
         segments(&layout, 0..GIB).filter(|segment| segment.source == SegmentSource::Zeros).map(|segment| segment.range.end - segment.range.start).sum();
     assert_eq!(zeros, 512 * 4096 - 11 * 256 + journal - 4096);
+}
+
+#[test]
+fn resize2fs_grows_it_and_shrinks_it_to_about_the_minimum() {
+    let sample = everything();
+    for grown in [GIB, 20 * GIB] {
+        let image = Image::make(&sample, &options(SizeRequest::Exact(200 * MIB)));
+        let Some(mut command) = judge("resize2fs") else { return };
+        image.file.as_file().set_len(grown).unwrap();
+        let output = command.arg(image.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        e2fsck(image.path());
+        if let Some(mounted) = Mounted::new(image.path(), "ro") {
+            compare(mounted.path(), &sample);
+        }
+    }
+    // The smallest that resize2fs makes of a filesystem of the same contents, journal and ratio of inodes.
+    for sample in [one_file(700 * MIB), everything()] {
+        let minimum = plan(Arc::clone(&sample.tree), &options(SizeRequest::Minimum { free_bytes: 0 })).unwrap();
+        let mut larger = options(SizeRequest::Exact(minimum.size_bytes() * 2));
+        larger.journal = Journal::Bytes(journal_bytes(&minimum.summary()).max(4 * MIB));
+        let image = Image::make_sparse(&sample, &larger);
+        let Some(mut command) = judge("resize2fs") else { return };
+        let output = command.arg("-M").arg(image.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        e2fsck(image.path());
+        let fields: BTreeMap<String, String> = image.dumpe2fs().unwrap().into_iter().collect();
+        let theirs = fields["Block count"].parse::<u64>().unwrap() * 4096;
+        eprintln!("minimum {}, resize2fs -M {theirs}", minimum.size_bytes());
+        assert!(minimum.size_bytes() <= theirs + theirs / 50, "{} {theirs}", minimum.size_bytes());
+    }
 }

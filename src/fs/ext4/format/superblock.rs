@@ -48,6 +48,8 @@ pub mod incompat {
     pub const FLEX_BG: u32 = 0x200;
     /// Metadata checksums start from `s_checksum_seed`.
     pub const CSUM_SEED: u32 = 0x2000;
+    /// Directories over 2 GiB, and hash indexes with one level more.
+    pub const LARGE_DIR: u32 = 0x4000;
 }
 
 /// `s_feature_ro_compat`.
