@@ -44,7 +44,7 @@ mod xattrs;
 
 pub use layout::Ext4Layout;
 pub use options::{
-    BYTES_PER_INODE_MAX, BYTES_PER_INODE_MIN, JOURNAL_MAX_BLOCKS, JOURNAL_MIN_BLOCKS, Journal, LABEL_MAX_BYTES, Options, Percent, RESERVED_DEFAULT,
+    BYTES_PER_INODE_MAX, BYTES_PER_INODE_MIN_INODES, JOURNAL_MAX_BLOCKS, JOURNAL_MIN_BLOCKS, Journal, LABEL_MAX_BYTES, Options, Percent, RESERVED_DEFAULT,
     RESERVED_MAX, SizeRequest,
 };
 pub use summary::probe;
