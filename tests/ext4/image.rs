@@ -3,7 +3,7 @@
 use crate::common::judge;
 use crate::sample::Sample;
 use rootvol::fs::ext4::{Ext4Layout, Options, SizeRequest, plan};
-use rootvol::layout::{Layout, assert_well_formed, fill, segments};
+use rootvol::layout::{Layout, SegmentSource, assert_well_formed, fill, segments};
 use rootvol::tree::Timestamp;
 use rootvol::{ErrorKind, Guid};
 use std::fs::File;
@@ -39,6 +39,16 @@ impl Image {
         Self::try_make(sample, options, false).unwrap()
     }
 
+    /// Writes metadata alone: e2fsck reads nothing else.
+    pub(crate) fn make_metadata(sample: &Sample, options: &Options) -> Self {
+        let layout = plan(Arc::clone(&sample.tree), options).unwrap();
+        assert_well_formed(&layout);
+        let file = NamedTempFile::new().unwrap();
+        file.as_file().set_len(layout.size_bytes()).unwrap();
+        write_segments(&layout, sample, file.as_file(), |source| source == SegmentSource::Metadata);
+        Self { layout, file }
+    }
+
     pub(crate) fn try_make(sample: &Sample, options: &Options, noise: bool) -> rootvol::Result<Self> {
         let layout = plan(Arc::clone(&sample.tree), options)?;
         assert_well_formed(&layout);
@@ -47,7 +57,7 @@ impl Image {
         if noise {
             write_all(&layout, sample, file.as_file());
         } else {
-            write_segments(&layout, sample, file.as_file());
+            write_segments(&layout, sample, file.as_file(), |source| source != SegmentSource::Zeros);
         }
         Ok(Self { layout, file })
     }
@@ -110,12 +120,9 @@ fn write_all(layout: &Ext4Layout, sample: &Sample, file: &File) {
     }
 }
 
-fn write_segments(layout: &Ext4Layout, sample: &Sample, file: &File) {
+fn write_segments(layout: &Ext4Layout, sample: &Sample, file: &File, wanted: impl Fn(SegmentSource) -> bool) {
     let mut chunk = vec![0; usize::try_from(CHUNK).unwrap()];
-    for segment in segments(layout, 0..layout.size_bytes()) {
-        if segment.source == rootvol::layout::SegmentSource::Zeros {
-            continue;
-        }
+    for segment in segments(layout, 0..layout.size_bytes()).filter(|segment| wanted(segment.source)) {
         let mut at = segment.range.start;
         while at < segment.range.end {
             let end = (at + CHUNK).min(segment.range.end);

@@ -11,3 +11,4 @@ mod kernel;
 mod random;
 mod readers;
 mod sample;
+mod sizes;

@@ -167,7 +167,7 @@ fn choices() -> impl Strategy<Value = Options> {
             options.inode_bytes = inode_bytes;
             options.journal = journal;
             options.reserved = Percent::hundredths(reserved);
-            options.bytes_per_inode = bytes_per_inode;
+            options.bytes_per_inode = bytes_per_inode.map(|bytes| bytes.max(4 * u32::from(inode_bytes)));
             options.lazy_inode_tables = lazy;
             options
         })

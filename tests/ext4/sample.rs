@@ -258,3 +258,15 @@ pub(crate) fn expected(tree: &Tree, file: &rootvol::tree::FileData, start: u64, 
     }
     bytes
 }
+
+pub(crate) fn empty() -> Sample {
+    let mut maker = Maker::default();
+    maker.add("", metadata(0o755), NewNode::Directory);
+    maker.finish()
+}
+
+pub(crate) fn one_file(length: u64) -> Sample {
+    let mut maker = Maker::default();
+    maker.file("file", metadata(0o644), length);
+    maker.finish()
+}

@@ -1,9 +1,11 @@
 //! Directories: packing entries into blocks, and rendering a block from its own entries alone.
 //!
-//! Directories are linear: `.` and `..`, then the entries in the tree's order. Each block ends with its checksum. What the
-//! planner keeps of a directory is which entry each block begins with; a hash index would keep its order of entries beside it.
+//! A directory that fits into one block is linear: `.` and `..`, then the entries in the tree's order. A larger one is indexed
+//! by hash (see `htree`): its entries lie in leaves in the order of their hashes. Each block ends with its checksum. What the planner
+//! keeps is which entry each block begins with, and of an indexed directory the order of entries; hashes are computed again.
 
 use super::format::{DIRENT_HEADER_BYTES, DIRENT_TAIL_BYTES, DirEntryHeader, FIRST_INO, dirent_bytes, file_type};
+use super::htree::{LEVELS_MAX, LEVELS_WITHOUT_LARGE_DIR, Place, Shape, half_md4};
 use super::numbers::{LOST_FOUND, Numbers};
 use crate::crc::crc32c;
 use crate::error::{Error, Result};
@@ -13,13 +15,20 @@ use crate::units::{index_of, u64_of, usize_of};
 /// Bytes of the lost+found that the writer adds: room for what e2fsck finds, as mke2fs makes it.
 pub(super) const LOST_FOUND_BYTES: u64 = 16 * 1024;
 
+/// Where in `Directories::order` a linear directory has its order: nowhere, it has the tree's.
+const TREE_ORDER: u32 = u32::MAX;
+
 #[derive(Debug, Clone, Copy)]
 struct Directory {
     node: NodeId,
     /// The parent's inode.
     parent: u32,
-    /// Where in `blocks` the directory's blocks begin.
-    first_block: u32,
+    /// Where in `leaves` the directory's blocks of entries begin.
+    first_leaf: u32,
+    /// Where in `order` the order of its entries begins, if it is indexed; else [`TREE_ORDER`].
+    first_order: u32,
+    /// How many entries the order has.
+    order_len: u32,
 }
 
 /// All directories of a tree, packed.
@@ -27,19 +36,35 @@ struct Directory {
 pub(super) struct Directories {
     /// By node.
     directories: Vec<Directory>,
-    /// For each block the number of its first entry in the directory.
-    blocks: Vec<u32>,
+    /// For each block of entries the position of its first entry, in the directory's order.
+    leaves: Vec<u32>,
+    /// The orders of indexed directories: numbers of entries.
+    order: Vec<u32>,
+    hash_seed: [u8; 16],
+    block_bytes: usize,
+    /// Some index has more levels than filesystems without the feature large_dir may have.
+    pub(super) large_dir: bool,
 }
 
 impl Directories {
     /// Packs every directory into blocks of `block_bytes`.
-    pub(super) fn pack(tree: &Tree, numbers: &Numbers, block_bytes: usize) -> Result<Self> {
-        let of_node = |node: NodeId| Directory { node, parent: numbers.of(NodeId::ROOT), first_block: 0 };
-        let mut all = Self { directories: tree.nodes().filter(|(_, node)| node.is_directory()).map(|(id, _)| of_node(id)).collect(), blocks: Vec::new() };
+    pub(super) fn pack(tree: &Tree, numbers: &Numbers, block_bytes: usize, hash_seed: [u8; 16]) -> Result<Self> {
+        let of_node = |node: NodeId| Directory { node, parent: numbers.of(NodeId::ROOT), first_leaf: 0, first_order: TREE_ORDER, order_len: 0 };
+        let directories = tree.nodes().filter(|(_, node)| node.is_directory()).map(|(id, _)| of_node(id)).collect();
+        let mut all = Self { directories, leaves: Vec::new(), order: Vec::new(), hash_seed, block_bytes, large_dir: false };
         for at in 0..all.directories.len() {
             let node = all.directories[at].node;
-            all.directories[at].first_block = u32::try_from(all.blocks.len()).map_err(|_| Error::limit("over 2^32 blocks of directories"))?;
-            all.pack_one(tree, numbers, node, block_bytes);
+            all.directories[at].first_leaf = u32::try_from(all.leaves.len()).map_err(|_| too_many_blocks())?;
+            if !all.pack_linear(tree, numbers, node) {
+                (all.directories[at].first_order, all.directories[at].order_len) = all.pack_leaves(tree, numbers, node)?;
+                let levels = all.shape(at).levels();
+                all.large_dir |= levels > LEVELS_WITHOUT_LARGE_DIR;
+                if levels > LEVELS_MAX {
+                    let entries = tree.entries(node).len();
+                    return Err(Error::limit(format!("a directory of {entries} entries; its index would have {levels} levels, and ext4 has {LEVELS_MAX}")))
+                        .map_err(|error| error.at_path(tree.path_of(node)));
+                }
+            }
             let own = numbers.of(node);
             // A directory's subdirectories come after it in tree order.
             for entry in tree.entries(node).iter().filter(|entry| tree.node(entry.node).is_directory()) {
@@ -51,21 +76,44 @@ impl Directories {
         Ok(all)
     }
 
-    fn pack_one(&mut self, tree: &Tree, numbers: &Numbers, node: NodeId, block_bytes: usize) {
-        let room = block_bytes - DIRENT_TAIL_BYTES;
+    /// Bytes for entries in a block of entries.
+    fn room(&self) -> usize {
+        self.block_bytes - DIRENT_TAIL_BYTES
+    }
+
+    /// Packs a directory into one block. False, with nothing done, if it does not fit.
+    fn pack_linear(&mut self, tree: &Tree, numbers: &Numbers, node: NodeId) -> bool {
+        let names = tree.entries(node).iter().map(|entry| tree.name(entry)).chain(added_name(numbers, node));
         let mut used = 2 * dirent_bytes(1);
-        if node == NodeId::ROOT && numbers.adds_lost_found() {
-            used += dirent_bytes(LOST_FOUND.len());
+        for name in names {
+            used += dirent_bytes(name.len());
+            if used > self.room() {
+                return false;
+            }
         }
-        self.blocks.push(0);
-        for (number, entry) in (0..).zip(tree.entries(node)) {
-            let bytes = dirent_bytes(tree.name(entry).len());
-            if used + bytes > room {
-                self.blocks.push(number);
+        self.leaves.push(0);
+        true
+    }
+
+    /// Packs a directory into leaves in the order of hashes, and returns where its order begins and its length.
+    fn pack_leaves(&mut self, tree: &Tree, numbers: &Numbers, node: NodeId) -> Result<(u32, u32)> {
+        let first_order = u32::try_from(self.order.len()).ok().filter(|first| *first != TREE_ORDER).ok_or_else(too_many_blocks)?;
+        let count = u32::try_from(tree.entries(node).len()).map_err(|_| too_many_blocks())?;
+        // The entry behind the last one of the tree is the added lost+found.
+        let last = count + u32::from(added_name(numbers, node).is_some());
+        let mut hashed: Vec<(u32, u32)> = (0..last).map(|number| (half_md4(entry_name(tree, node, number), &self.hash_seed), number)).collect();
+        hashed.sort_unstable();
+        let mut used = self.room();
+        for (position, (_, number)) in (0..).zip(hashed) {
+            let bytes = dirent_bytes(entry_name(tree, node, number).len());
+            if used + bytes > self.room() {
+                self.leaves.push(position);
                 used = 0;
             }
             used += bytes;
+            self.order.push(number);
         }
+        Ok((first_order, last))
     }
 
     fn position(&self, node: NodeId) -> Option<usize> {
@@ -74,39 +122,101 @@ impl Directories {
 
     /// All directories in tree order, with their number of blocks.
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, u64)> {
-        self.directories.iter().enumerate().map(|(at, directory)| (directory.node, u64_of(self.blocks_at(at).len())))
+        self.directories.iter().enumerate().map(|(at, directory)| (directory.node, self.blocks_at(at)))
     }
 
     /// The blocks of a directory.
     pub(super) fn block_count(&self, node: NodeId) -> u64 {
-        self.position(node).map_or(0, |at| u64_of(self.blocks_at(at).len()))
+        self.position(node).map_or(0, |at| self.blocks_at(at))
     }
 
-    fn blocks_at(&self, at: usize) -> &[u32] {
-        let first = index_of(self.directories[at].first_block);
-        let end = self.directories.get(at + 1).map_or(self.blocks.len(), |next| index_of(next.first_block));
-        &self.blocks[first..end]
+    /// Whether a directory has an index.
+    pub(super) fn is_indexed(&self, node: NodeId) -> bool {
+        self.position(node).is_some_and(|at| self.directories[at].first_order != TREE_ORDER)
+    }
+
+    fn blocks_at(&self, at: usize) -> u64 {
+        if self.directories[at].first_order == TREE_ORDER { 1 } else { self.shape(at).blocks() }
+    }
+
+    fn leaves_at(&self, at: usize) -> &[u32] {
+        let first = index_of(self.directories[at].first_leaf);
+        // While the directories are packed, the ones behind have no leaves yet.
+        let end = self.directories.get(at + 1).map(|next| index_of(next.first_leaf)).filter(|end| *end > first);
+        &self.leaves[first..end.unwrap_or(self.leaves.len())]
+    }
+
+    fn shape(&self, at: usize) -> Shape {
+        Shape::new(u64_of(self.leaves_at(at).len()), self.block_bytes)
     }
 
     /// Renders block number `number` of a directory. `inode_seed` starts its checksum.
     pub(super) fn render(&self, tree: &Tree, numbers: &Numbers, node: NodeId, number: u64, inode_seed: u32, block: &mut [u8]) {
         let at = self.position(node).expect("only directories have blocks of entries");
-        let (blocks, number) = (self.blocks_at(at), usize_of(number));
-        let entries = tree.entries(node);
-        let end = blocks.get(number + 1).map_or(entries.len(), |end| index_of(*end));
-        let mut writer = BlockWriter::new(block);
-        if number == 0 {
-            writer.push(numbers.of(node), b".", file_type::DIRECTORY);
-            writer.push(self.directories[at].parent, b"..", file_type::DIRECTORY);
-            if node == NodeId::ROOT && numbers.adds_lost_found() {
-                writer.push(FIRST_INO, LOST_FOUND, file_type::DIRECTORY);
+        let (own, parent) = (numbers.of(node), self.directories[at].parent);
+        if self.directories[at].first_order != TREE_ORDER {
+            match self.shape(at).place(number) {
+                Place::Index { level, first, count } => {
+                    let key = |leaf| self.leaf_key(tree, at, usize_of(leaf));
+                    self.shape(at).fill_index((level, first, count), (own, parent), key, inode_seed, block);
+                }
+                Place::Leaf(leaf) => {
+                    let mut writer = BlockWriter::new(block);
+                    for number in self.leaf_entries(at, usize_of(leaf)) {
+                        push_entry(&mut writer, tree, numbers, node, *number);
+                    }
+                    writer.finish(inode_seed);
+                }
             }
+            return;
         }
-        for entry in &entries[index_of(blocks[number])..end] {
-            writer.push(numbers.of(entry.node), tree.name(entry), type_of(tree.node(entry.node)));
+        let mut writer = BlockWriter::new(block);
+        writer.push(own, b".", file_type::DIRECTORY);
+        writer.push(parent, b"..", file_type::DIRECTORY);
+        let count = u32::try_from(tree.entries(node).len()).expect("a block has under 2^12 entries");
+        for number in 0..count + u32::from(added_name(numbers, node).is_some()) {
+            push_entry(&mut writer, tree, numbers, node, number);
         }
         writer.finish(inode_seed);
     }
+
+    /// The entries of a leaf of an indexed directory, in their order.
+    fn leaf_entries(&self, at: usize, leaf: usize) -> &[u32] {
+        let leaves = self.leaves_at(at);
+        let Directory { first_order, order_len, .. } = self.directories[at];
+        let end = leaves.get(leaf + 1).copied().unwrap_or(order_len);
+        &self.order[index_of(first_order)..][index_of(leaves[leaf])..index_of(end)]
+    }
+
+    /// The hash that stands for a leaf in the index: its first entry's, with the lowest bit set if the leaf before ends with the same.
+    fn leaf_key(&self, tree: &Tree, at: usize, leaf: usize) -> u32 {
+        let node = self.directories[at].node;
+        let hash = |number: Option<&u32>| number.map_or(0, |number| half_md4(entry_name(tree, node, *number), &self.hash_seed));
+        let first = hash(self.leaf_entries(at, leaf).first());
+        let goes_on = leaf > 0 && hash(self.leaf_entries(at, leaf - 1).last()) == first;
+        first | u32::from(goes_on)
+    }
+}
+
+/// The name that the writer adds to a directory: lost+found to the root.
+fn added_name(numbers: &Numbers, node: NodeId) -> Option<&'static [u8]> {
+    (node == NodeId::ROOT && numbers.adds_lost_found()).then_some(LOST_FOUND)
+}
+
+/// The name of entry `number` of a directory; behind the tree's own comes the added one.
+fn entry_name(tree: &Tree, node: NodeId, number: u32) -> &[u8] {
+    tree.entries(node).get(index_of(number)).map_or(LOST_FOUND, |entry| tree.name(entry))
+}
+
+fn push_entry(writer: &mut BlockWriter<'_>, tree: &Tree, numbers: &Numbers, node: NodeId, number: u32) {
+    match tree.entries(node).get(index_of(number)) {
+        Some(entry) => writer.push(numbers.of(entry.node), tree.name(entry), type_of(tree.node(entry.node))),
+        None => writer.push(FIRST_INO, LOST_FOUND, file_type::DIRECTORY),
+    }
+}
+
+fn too_many_blocks() -> Error {
+    Error::limit("over 2^32 blocks or entries of directories")
 }
 
 /// Renders block number `number` of the lost+found that the writer adds.
@@ -197,26 +307,30 @@ mod tests {
     }
 
     #[test]
-    fn every_entry_is_in_exactly_one_block() {
+    fn every_entry_is_in_exactly_one_leaf_in_the_order_of_hashes() {
+        const SEED: [u8; 16] = [3; 16];
         let mut builder = TreeBuilder::new();
-        let mut names: Vec<Vec<u8>> = (0..700_u32).map(|n| format!("{n:0width$}", width = usize::try_from(n % 250 + 4).unwrap()).into_bytes()).collect();
-        for name in &names {
-            builder.add([b"d/".as_slice(), name].concat(), Metadata::default(), NewNode::Fifo).unwrap();
+        let mut names: Vec<Vec<u8>> =
+            (0..700_u32).map(|n| format!("{n:0width$}", width = usize::try_from(n % 250 + 4).unwrap()).into_bytes()).chain([b"lost+found".to_vec()]).collect();
+        for name in &names[..700] {
+            builder.add(name, Metadata::default(), NewNode::Fifo).unwrap();
         }
         let tree = builder.freeze().unwrap();
         let numbers = Numbers::new(&tree).unwrap();
-        let node = tree.lookup("d").unwrap();
+        names.sort();
         for block_bytes in [1024, 2048, 4096] {
-            let directories = Directories::pack(&tree, &numbers, block_bytes).unwrap();
+            let directories = Directories::pack(&tree, &numbers, block_bytes, SEED).unwrap();
+            assert!(directories.is_indexed(NodeId::ROOT));
             let mut found = Vec::new();
-            for number in 0..directories.block_count(node) {
+            for number in 0..directories.block_count(NodeId::ROOT) {
                 let mut block = vec![0xff; block_bytes];
-                directories.render(&tree, &numbers, node, number, 5, &mut block);
-                found.extend(read(&block, 5));
+                directories.render(&tree, &numbers, NodeId::ROOT, number, 5, &mut block);
+                if let Place::Leaf(_) = directories.shape(0).place(number) {
+                    found.extend(read(&block, 5).into_iter().map(|(_, name)| name));
+                }
             }
-            assert_eq!(found[..2], [(numbers.of(node), b".".to_vec()), (2, b"..".to_vec())]);
-            let found: Vec<Vec<u8>> = found.into_iter().skip(2).map(|(_, name)| name).collect();
-            names.sort();
+            assert!(found.is_sorted_by_key(|name| half_md4(name, &SEED)));
+            found.sort();
             assert_eq!(found, names);
         }
     }
@@ -225,7 +339,7 @@ mod tests {
     fn the_added_lost_found_is_in_the_root_and_has_empty_blocks() {
         let tree = TreeBuilder::new().freeze().unwrap();
         let numbers = Numbers::new(&tree).unwrap();
-        let directories = Directories::pack(&tree, &numbers, 4096).unwrap();
+        let directories = Directories::pack(&tree, &numbers, 4096, [0; 16]).unwrap();
         let mut block = vec![0; 4096];
         directories.render(&tree, &numbers, NodeId::ROOT, 0, 1, &mut block);
         assert_eq!(read(&block, 1), [(2, b".".to_vec()), (2, b"..".to_vec()), (11, b"lost+found".to_vec())]);

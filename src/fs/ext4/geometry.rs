@@ -273,3 +273,60 @@ pub(super) const JOURNAL_STEPS: [(u64, u64); 8] = [
     (32_768, 4_096),
     (2_048, 1_024),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixed::Fixed;
+    use super::super::options::SizeRequest;
+    use super::*;
+    use crate::guid::Guid;
+    use crate::tree::Timestamp;
+    use crate::units::{GIB, MIB};
+
+    fn options() -> Options {
+        let id = Guid::from_name("x");
+        Options { size: SizeRequest::Exact(0), ..Options::new(id, id, Timestamp::default()) }
+    }
+
+    #[test]
+    fn shapes_are_those_of_mke2fs() {
+        // (size, groups, inodes a group, reserved descriptor blocks, journal blocks): mke2fs 1.47.0 -t ext4 -b 4096 -i 16384.
+        for (size, groups, inodes, reserved, journal) in
+            [(64 * MIB, 1, 4096, 7, 1024), (GIB, 8, 8192, 127, 8192), (10 * GIB, 80, 8192, 1024, 16_384), (200 * GIB, 1600, 8192, 1024, 262_144)]
+        {
+            let shape = Geometry::new(size / 4096, 12, &options()).unwrap();
+            let found = (shape.groups, shape.inodes_per_group, shape.reserved_descriptor_blocks, shape.journal_blocks);
+            assert_eq!(found, (groups, inodes, reserved, journal), "{size}");
+        }
+    }
+
+    #[test]
+    fn copies_lie_in_group_1_and_the_powers_of_3_5_and_7() {
+        let with: Vec<u64> = (0..350).filter(|group| has_super(*group)).collect();
+        assert_eq!(with, [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243, 343]);
+        assert_eq!(backup_groups(350).collect::<Vec<_>>(), with[1..]);
+    }
+
+    #[test]
+    fn over_two_to_the_32_blocks_there_is_no_resize_inode() {
+        let shape = |size| Geometry::new(size / 4096, 12, &options()).unwrap();
+        let (below, above) = (shape(16 * TIB - 4096), shape(64 * TIB));
+        assert!(below.resize_inode && !above.resize_inode);
+        assert_eq!((above.reserved_descriptor_blocks, above.descriptor_blocks, above.inodes()), (0, 8192, 1 << 30));
+    }
+
+    #[test]
+    fn fixed_metadata_fits_and_counts_as_the_arithmetic_says() {
+        for (size, inodes) in [(MIB, 12), (5 * MIB, 12), (130 * MIB, 12), (3 * GIB + 12_345, 12), (60 * MIB, 100_000), (200 * MIB, 700_000), (900 * GIB, 12)] {
+            for block_bytes in [1024, 2048, 4096] {
+                let options = Options { block_bytes, ..options() };
+                let Ok(shape) = Geometry::new(size / u64::from(block_bytes), inodes, &options) else { continue };
+                assert!(shape.inodes() >= inodes);
+                let Some(fixed) = Fixed::place(&shape) else { continue };
+                let blocks: u64 = fixed.occupied.iter().map(|range| range.end - range.start).sum();
+                assert_eq!(blocks, shape.fixed_blocks(), "{size} in blocks of {block_bytes}");
+                assert!(fixed.occupied.last().is_some_and(|range| range.end <= shape.blocks));
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Inode records: each is made when its block is rendered, from the tree and the placement.
 
-use super::format::{EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, INODE_FIELDS_BYTES, Inode, encode_time, mode, set_inode_checksum};
+use super::format::{EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, INDEX_FL, INODE_FIELDS_BYTES, Inode, encode_time, mode, set_inode_checksum};
 use super::groups::{high16, high32, low16, low32};
 use super::layout::Ext4Layout;
 use super::numbers::Owner;
@@ -55,6 +55,9 @@ impl Ext4Layout {
             NodeKind::Directory => {
                 set_size(&mut inode, self.directory_bytes(Some(id)));
                 inode = self.with_extents(ino, inode);
+                if self.survey.directories.is_indexed(id) {
+                    inode.i_flags |= INDEX_FL;
+                }
             }
             NodeKind::File(file) => {
                 set_size(&mut inode, file.length);

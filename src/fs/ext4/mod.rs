@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The features are those that `mke2fs -t ext4` 1.47 gives: has_journal ext_attr resize_inode dir_index filetype extent 64bit flex_bg
-//! sparse_super large_file huge_file dir_nlink extra_isize metadata_csum. Directories are linear.
+//! sparse_super large_file huge_file dir_nlink extra_isize metadata_csum; large_dir only where a directory needs it. Every directory of
+//! over one block has a hash index, which mke2fs -d does not make.
 //!
 //! What is promised:
 //! - The bytes are a function of the tree and the options alone.
@@ -30,6 +31,7 @@ mod fixed;
 pub mod format;
 pub mod geometry;
 mod groups;
+mod htree;
 mod inode;
 mod layout;
 mod numbers;
@@ -42,7 +44,7 @@ mod xattrs;
 
 pub use layout::Ext4Layout;
 pub use options::{
-    BYTES_PER_INODE_MAX, BYTES_PER_INODE_MIN, JOURNAL_MAX_BLOCKS, JOURNAL_MIN_BLOCKS, Journal, LABEL_MAX_BYTES, Options, Percent, RESERVED_DEFAULT,
+    BYTES_PER_INODE_MAX, BYTES_PER_INODE_MIN_INODES, JOURNAL_MAX_BLOCKS, JOURNAL_MIN_BLOCKS, Journal, LABEL_MAX_BYTES, Options, Percent, RESERVED_DEFAULT,
     RESERVED_MAX, SizeRequest,
 };
 pub use summary::probe;

@@ -16,8 +16,9 @@ pub const RESERVED_MAX: Percent = Percent::whole(50);
 pub const JOURNAL_MIN_BLOCKS: u64 = 1024;
 /// The largest journal that mke2fs makes, in blocks.
 pub const JOURNAL_MAX_BLOCKS: u64 = 10_240_000;
-/// The smallest `bytes_per_inode`: mke2fs's limit.
-pub const BYTES_PER_INODE_MIN: u32 = 1024;
+/// The smallest `bytes_per_inode`, in sizes of an inode: tables never take over a quarter. For inodes of 256 bytes this is mke2fs's
+/// limit of 1,024 bytes.
+pub const BYTES_PER_INODE_MIN_INODES: u32 = 4;
 /// The largest `bytes_per_inode`: mke2fs's limit.
 pub const BYTES_PER_INODE_MAX: u32 = 64 << 20;
 
@@ -43,7 +44,7 @@ pub struct Options {
     pub hash_seed: Guid,
     /// At least this many inodes in all, in place of what `bytes_per_inode` would give.
     pub inodes: Option<u64>,
-    /// One inode for so many bytes of the filesystem; `None` for mke2fs's 16,384 (32,768 from 4 TiB, 65,536 from 16 TiB).
+    /// One inode for so many bytes of the filesystem, at least four times its own size; `None` for mke2fs's 16,384 (32,768 from 4 TiB, 65,536 from 16 TiB).
     /// There are never fewer inodes than the tree needs and a headroom (see [`super::geometry`]).
     pub bytes_per_inode: Option<u32>,
     /// The build's own time: of the making, the last write and check, and of what the writer adds (`lost+found`).
@@ -94,10 +95,12 @@ impl Options {
         if self.reserved > RESERVED_MAX {
             return Err(Error::invalid(format!("{} % of the blocks reserved; at most {RESERVED_MAX} % are possible", self.reserved)));
         }
+        let least_ratio = BYTES_PER_INODE_MIN_INODES * u32::from(self.inode_bytes);
         if let Some(ratio) = self.bytes_per_inode
-            && !(BYTES_PER_INODE_MIN..=BYTES_PER_INODE_MAX).contains(&ratio)
+            && !(least_ratio..=BYTES_PER_INODE_MAX).contains(&ratio)
         {
-            return Err(Error::invalid(format!("an inode for {ratio} bytes; {BYTES_PER_INODE_MIN} to {BYTES_PER_INODE_MAX} are possible")));
+            let inode_bytes = self.inode_bytes;
+            return Err(Error::invalid(format!("an inode of {inode_bytes} bytes for {ratio} bytes; {least_ratio} to {BYTES_PER_INODE_MAX} are possible")));
         }
         if self.inodes.is_some_and(|inodes| inodes > super::geometry::INODES_MAX) {
             return Err(Error::invalid(format!("over {} inodes; their numbers have 32 bits", super::geometry::INODES_MAX)));

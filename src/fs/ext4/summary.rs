@@ -81,11 +81,12 @@ impl Ext4Layout {
     fn features_and_times(&self) -> Superblock {
         let journal = if self.has_journal() { compat::HAS_JOURNAL } else { 0 };
         let resize = if self.geometry.resize_inode { compat::RESIZE_INODE } else { 0 };
+        let large_dir = if self.survey.directories.large_dir { incompat::LARGE_DIR } else { 0 };
         let seconds = self.options.epoch.seconds.unsigned_abs();
         let (low, [high, ..]) = (low32(seconds), high32(seconds).to_le_bytes());
         Superblock {
             s_feature_compat: compat::EXT_ATTR | compat::DIR_INDEX | journal | resize,
-            s_feature_incompat: incompat::FILETYPE | incompat::EXTENTS | incompat::BIT64 | incompat::FLEX_BG,
+            s_feature_incompat: incompat::FILETYPE | incompat::EXTENTS | incompat::BIT64 | incompat::FLEX_BG | large_dir,
             s_feature_ro_compat: ro_compat::SPARSE_SUPER
                 | ro_compat::LARGE_FILE
                 | ro_compat::HUGE_FILE

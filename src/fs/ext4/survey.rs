@@ -55,7 +55,7 @@ impl Survey {
         for (id, node) in tree.nodes() {
             count(tree, id, node, block_bytes, &mut demand).map_err(|error| error.at_path(tree.path_of(id)))?;
         }
-        let directories = Directories::pack(tree, &numbers, usize_of(block_bytes))?;
+        let directories = Directories::pack(tree, &numbers, usize_of(block_bytes), *options.hash_seed.as_bytes())?;
         demand.directory_blocks = directories.iter().map(|(_, blocks)| blocks).sum();
         for (_, blocks) in directories.iter() {
             demand.tree_blocks += least_tree_blocks(std::iter::once((0, blocks)), block_bytes);

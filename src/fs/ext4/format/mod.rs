@@ -7,6 +7,7 @@
 
 mod dirent;
 mod extent;
+mod features;
 mod group;
 mod inode;
 mod journal;
@@ -15,15 +16,14 @@ mod xattr;
 
 pub use dirent::{DIRENT_HEADER_BYTES, DIRENT_TAIL_BYTES, DirEntryHeader, dirent_bytes, file_type};
 pub use extent::{EXTENT_BLOCKS_MAX, EXTENT_BYTES, EXTENT_MAGIC, Extent, ExtentHeader, ExtentIndex, ROOT_ENTRIES};
+pub use features::{compat, incompat, ro_compat};
 pub use group::{BLOCK_UNINIT, DESCRIPTOR_BYTES, GroupDescriptor, INODE_UNINIT, INODE_ZEROED};
 pub use inode::{
     EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, INDEX_FL, INODE_FIELDS_BYTES, Inode, LINK_MAX, TIME_MAX_SECONDS, TIME_MIN_SECONDS, decode_time, encode_time, mode,
 };
 pub(super) use inode::{inode_seed, set_inode_checksum};
 pub use journal::{JOURNAL_MAGIC, JOURNAL_SUPERBLOCK_BYTES, JOURNAL_SUPERBLOCK_V2, JournalSuperblock};
-pub use superblock::{
-    FLAGS_SIGNED_HASH, HASH_HALF_MD4, STATE_VALID, SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC, SUPERBLOCK_OFFSET_BYTES, Superblock, compat, incompat, ro_compat,
-};
+pub use superblock::{FLAGS_SIGNED_HASH, HASH_HALF_MD4, STATE_VALID, SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC, SUPERBLOCK_OFFSET_BYTES, Superblock};
 pub use xattr::{XATTR_BLOCK_HEADER_BYTES, XATTR_ENTRY_BYTES, XATTR_MAGIC, XattrBlockHeader, XattrEntry, entry_hash, name_index};
 
 /// Reserved inodes: 1 to 10.

@@ -3,7 +3,7 @@
 //!
 //! Specification: Linux kernel documentation, "ext4 Data Structures and Algorithms", section 4.1 "Super Block".
 
-use super::bytes;
+use super::{bytes, incompat};
 use crate::crc::crc32c;
 use byteorder::{ByteOrder as _, LE};
 
@@ -19,52 +19,6 @@ pub const STATE_VALID: u16 = 1;
 pub const HASH_HALF_MD4: u8 = 1;
 /// `s_flags`: directory hashes take names as signed bytes, whatever the host.
 pub const FLAGS_SIGNED_HASH: u32 = 1;
-
-/// `s_feature_compat`.
-pub mod compat {
-    /// A journal.
-    pub const HAS_JOURNAL: u32 = 0x4;
-    /// Extended attributes.
-    pub const EXT_ATTR: u32 = 0x8;
-    /// Descriptor blocks reserved for growth, held by inode 7.
-    pub const RESIZE_INODE: u32 = 0x10;
-    /// Directories may be hash-indexed.
-    pub const DIR_INDEX: u32 = 0x20;
-}
-
-/// `s_feature_incompat`.
-pub mod incompat {
-    /// Directory entries carry the file's type.
-    pub const FILETYPE: u32 = 0x2;
-    /// The journal must be replayed.
-    pub const RECOVER: u32 = 0x4;
-    /// This is an external journal.
-    pub const JOURNAL_DEV: u32 = 0x8;
-    /// Files are mapped by extents.
-    pub const EXTENTS: u32 = 0x40;
-    /// Block numbers of 64 bits, descriptors of 64 bytes.
-    pub const BIT64: u32 = 0x80;
-    /// Bitmaps and inode tables may lie in other groups.
-    pub const FLEX_BG: u32 = 0x200;
-    /// Metadata checksums start from `s_checksum_seed`.
-    pub const CSUM_SEED: u32 = 0x2000;
-}
-
-/// `s_feature_ro_compat`.
-pub mod ro_compat {
-    /// Backups only in groups 1 and the powers of 3, 5 and 7.
-    pub const SPARSE_SUPER: u32 = 0x1;
-    /// Files over 2 GiB.
-    pub const LARGE_FILE: u32 = 0x2;
-    /// `i_blocks` may count blocks instead of sectors.
-    pub const HUGE_FILE: u32 = 0x8;
-    /// Directories may have over 65,000 subdirectories.
-    pub const DIR_NLINK: u32 = 0x20;
-    /// Inodes have fields after their first 128 bytes.
-    pub const EXTRA_ISIZE: u32 = 0x40;
-    /// All metadata has checksums.
-    pub const METADATA_CSUM: u32 = 0x400;
-}
 
 /// `struct ext4_super_block`; the names are the specification's. A `_lo` is the low half, a `_hi` the high one.
 #[derive(Debug, Clone, PartialEq, Eq)]
