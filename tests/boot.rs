@@ -20,7 +20,9 @@ fn boot(image: &Path, format: &str, marker: &str, settings: &[(&str, &str)]) -> 
     let mut command = tool("boot_image.sh");
     command.arg(image).args([format, "uefi", marker]).env("SERIAL_LOG", &log).env("WAIT_POWEROFF", "1").env("TIMEOUT", "400").envs(settings.iter().copied());
     run(&mut command);
-    String::from_utf8_lossy(&fs::read(&log).unwrap()).replace('\r', "")
+    let said = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
+    // findmnt pads its columns.
+    said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
 }
 
 /// What the guest says of itself: units that failed, complaints of the kernel, how the root is mounted.
