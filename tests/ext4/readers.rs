@@ -1,5 +1,6 @@
 //! Independent readers of ext4, written in Rust.
 
+use crate::common::judge;
 use crate::image::{Image, options};
 use crate::sample::{Sample, everything, expected, without};
 use ext4::{Enhanced, SuperBlock};
@@ -133,4 +134,23 @@ fn the_crate_ext4_reads_the_tree_back() {
     let unread = [&b"xattrs/shared"[..], b"xattrs/inode-full", b"xattrs/block-full", b"xattrs/both-full", b"links/bytes", b"holes/largest"];
     let sample = without(&everything(), |path| std::str::from_utf8(path).is_err() || unread.contains(&path));
     compare_by_ext4(&Image::make(&sample, &options(SizeRequest::Minimum { free_bytes: 0 })), &sample);
+}
+
+#[test]
+fn grub_reads_files_in_indexed_directories_and_through_deep_extent_trees() {
+    let sample = everything();
+    let image = Image::make(&sample, &options(SizeRequest::Exact(64 << 20)));
+    // A file that begins with a hole is one that GRUB 2.06 reads from no ext4 filesystem ("something wrong with extent").
+    for path in ["files/1000000", "files/4097", "holes/comb", "holes/begin", "xattrs/many", "links/b"] {
+        let Some(mut grub) = judge("grub-fstest") else { return };
+        let NodeKind::File(file) = sample.tree.node(sample.tree.lookup(path).unwrap()).kind else { panic!("{path} is no file") };
+        let copy = tempfile::NamedTempFile::new().unwrap();
+        copy.as_file().write_all_at(&expected(&sample.tree, &file, 0, file.length), 0).unwrap();
+        let output = grub.arg(image.path()).args(["cmp", &format!("(loop0)/{path}")]).arg(copy.path()).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{path}: {output:?}");
+    }
+    let Some(mut grub) = judge("grub-fstest") else { return };
+    let output = grub.arg(image.path()).args(["ls", "(loop0)/xattrs/shared/"]).output().unwrap();
+    let names = String::from_utf8_lossy(&output.stdout).split_whitespace().filter(|name| name.parse::<u32>().is_ok()).count();
+    assert_eq!(names, 1030, "{output:?}");
 }
