@@ -51,7 +51,11 @@ pub(super) fn exact(size_bytes: u64, free_bytes: u64, demand: &Demand, options: 
     let smaller = JOURNAL_STEPS.iter().map(|(_, journal)| *journal).filter(|journal| options.journal == Journal::Auto && *journal < wanted.journal_blocks);
     for journal_blocks in std::iter::once(wanted.journal_blocks).chain(smaller) {
         let lacks = lacking(&Geometry { journal_blocks, ..wanted.clone() }, demand, available);
-        for unused in 0..=(if lacks <= wanted.groups { lacks.min(1) * wanted.groups } else { continue }) {
+        if lacks > wanted.groups {
+            continue;
+        }
+        let most_unused = if lacks == 0 { 0 } else { wanted.groups };
+        for unused in 0..=most_unused {
             if let Ok(geometry) = Geometry::new(wanted.blocks - unused, demand.inodes, options) {
                 let geometry = Geometry { journal_blocks: journal_blocks.min(geometry.journal_blocks), ..geometry };
                 if lacking(&geometry, demand, available) == 0 {
