@@ -35,6 +35,34 @@ use regular::RegularFile;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+impl Source {
+    /// A tree that a program has built, with its contents.
+    ///
+    /// ```
+    /// use rootvol::content::{ContentStore, MemoryContents};
+    /// use rootvol::tree::{Metadata, NewNode, TreeBuilder};
+    /// use std::sync::Arc;
+    ///
+    /// let mut files = MemoryContents::new();
+    /// let content = files.push(&b"hello\n"[..])?;
+    /// let mut tree = TreeBuilder::new();
+    /// tree.add("etc/motd", Metadata { mode: 0o644, ..Metadata::default() }, NewNode::File { content, length: 6, data: None })?;
+    ///
+    /// let mut contents = ContentStore::new();
+    /// let count = files.count();
+    /// contents.add(Arc::new(files), count)?;
+    /// let source = rootvol::source::Source::new(tree.freeze()?, contents, "made in memory");
+    /// let disk = rootvol::DiskSpec::data(source).name("motd").plan()?;
+    /// let mut image = Vec::new();
+    /// disk.write_to(&mut image, rootvol::format::Format::Vhd, Default::default())?; // any std::io::Write
+    /// # Ok::<(), rootvol::Error>(())
+    /// ```
+    #[must_use]
+    pub fn new(tree: Tree, contents: ContentStore, description: impl Into<String>) -> Self {
+        Self { tree, contents, description: description.into(), notes: Vec::new(), paths: Vec::new() }
+    }
+}
+
 /// Bytes that tell what an input is: magics stand at the front.
 const HEAD_BYTES: usize = 16;
 
