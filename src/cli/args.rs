@@ -82,7 +82,7 @@ pub(super) struct ImageArgs {
     /// The disk's size is rounded up to a multiple of this [default: 1 GiB].
     #[arg(long, value_name = "SIZE")]
     pub(super) align_size: Option<Size>,
-    /// Free space in the root filesystem, at least, where the size is not given.
+    /// Free space in the root filesystem, at least [default: 256 MiB where no size is given].
     #[arg(long, value_name = "SIZE")]
     pub(super) free: Option<Size>,
     /// Bytes in a sector: 512, or 4096 (raw only).

@@ -104,7 +104,7 @@ fn plan_disk(recipe: &Recipe, args: &ImageArgs, spool_folder: &Path) -> Result<D
     let given = Given { spool_folder: Some(spool_folder), root, epoch: source_date_epoch()? };
     let mut spec = recipe.disk_spec(given)?;
     if let Some(free) = args.free {
-        spec.free = free;
+        spec.free = Some(free);
         for partition in spec.partitions.iter_mut().filter(|partition| partition.is_root()) {
             partition.free = Some(free);
         }

@@ -7,7 +7,7 @@
 //! Pure but for the heads of kernels and loaders, which say for which architecture the disk is.
 
 use super::place::{identities, place};
-use super::spec::{BootMode, DiskSize, DiskSpec, Ext4Settings, FatSettings, Filesystem, PartitionSize, PartitionSpec};
+use super::spec::{BootMode, DEFAULT_FREE, DiskSize, DiskSpec, Ext4Settings, FatSettings, Filesystem, PartitionSize, PartitionSpec};
 use super::Disk;
 use crate::boot::{self, Architecture};
 use crate::content::ContentStore;
@@ -190,7 +190,7 @@ fn seed(spec: &DiskSpec, partitions: &[PartitionSpec], trees: &[Option<Tree>]) -
         return Guid::from_name(name);
     }
     let mut hash = Sha256::new();
-    hash.update(format!("rootvol disk 1 {:?} {} {:?} {:?} {:?} {:?}\n", spec.table, spec.sector_bytes, spec.size, spec.align_size, spec.free, spec.epoch));
+    hash.update(format!("rootvol disk 1 {:?} {} {:?} {:?} {:?} {:?}\n", spec.table, spec.sector_bytes, spec.size, spec.align_size, spec.free.unwrap_or(DEFAULT_FREE), spec.epoch));
     for (partition, tree) in partitions.iter().zip(trees) {
         let PartitionSpec { number, partition_type, label, attributes, size, filesystem, mount_point, free, .. } = partition;
         hash.update(format!("{number:?} {partition_type:?} {label:?} {attributes} {size:?} {filesystem:?} {mount_point:?} {free:?}\n"));

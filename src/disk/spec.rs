@@ -118,7 +118,7 @@ pub struct PartitionSpec {
     pub source: Option<Source>,
     /// Where the root's tree has its contents.
     pub mount_point: Option<String>,
-    /// Free space, at least, where the size is not given.
+    /// Free space, at least.
     pub free: Option<Size>,
 }
 
@@ -187,8 +187,8 @@ pub struct DiskSpec {
     pub partitions: Vec<PartitionSpec>,
     /// The root filesystem, for a disk without given partitions.
     pub root: Option<Source>,
-    /// Free space in the root filesystem, at least, where no size is given.
-    pub free: Size,
+    /// Free space, at least, in the partition that fills the disk; [`DEFAULT_FREE`] where neither this nor the size is given.
+    pub free: Option<Size>,
     /// Whether it boots.
     pub boot_mode: BootMode,
     /// How it boots.
@@ -212,7 +212,7 @@ impl DiskSpec {
             align_size: DEFAULT_ALIGN_SIZE,
             partitions: Vec::new(),
             root: root.into(),
-            free: DEFAULT_FREE,
+            free: None,
             boot_mode: BootMode::Auto,
             boot: boot::Options::default(),
         }
@@ -237,10 +237,10 @@ impl DiskSpec {
         self
     }
 
-    /// Asks for free space in the root filesystem.
+    /// Asks for free space in the root filesystem, at least; a size that is given must have it too.
     #[must_use]
     pub fn free(mut self, free: Size) -> Self {
-        self.free = free;
+        self.free = Some(free);
         self
     }
 
