@@ -1,10 +1,10 @@
 //! The command line. Words mean one thing everywhere: `--format` is the output's format, `--input-format` the input's.
 
 use crate::error::{Error, Result};
+use crate::guid::Guid;
 use crate::recipe::{DiskSize, Owner, Recipe};
 use crate::source;
 use crate::units::Size;
-use crate::guid::Guid;
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
@@ -234,6 +234,7 @@ impl ImageArgs {
             Some("none") => source::Holes::None,
             Some(other) => return Err(Error::invalid(format!("{other:?} is no way to treat holes: keep or none was expected"))),
         };
+        options.check()?;
         Ok(options)
     }
 }

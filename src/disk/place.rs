@@ -60,7 +60,13 @@ fn mount(drafted: &Drafted, draft: &Draft) -> Option<boot::Mount> {
         Filesystem::Fat(_) => "vfat",
         Filesystem::None => return None,
     };
-    Some(boot::Mount { what: format!("UUID={}", filesystem_uuid(drafted, draft)), mount_point, filesystem: filesystem.into(), options: "defaults".into(), pass: 2 })
+    Some(boot::Mount {
+        what: format!("UUID={}", filesystem_uuid(drafted, draft)),
+        mount_point,
+        filesystem: filesystem.into(),
+        options: "defaults".into(),
+        pass: 2,
+    })
 }
 
 fn ext4_uuid(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings) -> Guid {
@@ -102,7 +108,8 @@ struct Placed {
 
 /// Gives every partition its place and plans every filesystem for it.
 pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
-    let trees: Vec<Arc<Tree>> = drafted.drafts.iter_mut().map(|draft| Ok(Arc::new(draft.tree.take().map_or_else(|| TreeBuilder::new().freeze(), Ok)?))).collect::<Result<_>>()?;
+    let trees: Vec<Arc<Tree>> =
+        drafted.drafts.iter_mut().map(|draft| Ok(Arc::new(draft.tree.take().map_or_else(|| TreeBuilder::new().freeze(), Ok)?))).collect::<Result<_>>()?;
     let (places, disk_bytes) = places(&drafted, &trees)?;
     let mut parts = Vec::with_capacity(places.len());
     let mut entries = Vec::with_capacity(places.len());
@@ -121,7 +128,15 @@ pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
             mount_point: draft.spec.mount_point.clone().or_else(|| draft.spec.is_root().then(|| "/".to_string())),
             filesystem: planned.as_ref().map(|planned| planned.summary.clone()),
         });
-        entries.push(Partition { number: draft.number, partition_type, guid: draft.guid, name: label, attributes: draft.spec.attributes, offset_bytes, size_bytes });
+        entries.push(Partition {
+            number: draft.number,
+            partition_type,
+            guid: draft.guid,
+            name: label,
+            attributes: draft.spec.attributes,
+            offset_bytes,
+            size_bytes,
+        });
         if let Some(Planned { layout, notes, .. }) = planned {
             drafted.notes.extend(notes);
             parts.push(Part { offset_bytes, layout });
@@ -283,7 +298,12 @@ impl Rest<'_> {
         if self.drafted.spec.table != TableKind::None {
             takes.push(format!("the partition table {}", Size::bytes(PARTITION_ALIGN_BYTES + self.tail)));
         }
-        let message = format!("the disk has {} ({available} bytes) and {} ({needed} bytes) are needed: {}", Size::bytes(available), Size::bytes(needed), takes.join(", "));
+        let message = format!(
+            "the disk has {} ({available} bytes) and {} ({needed} bytes) are needed: {}",
+            Size::bytes(available),
+            Size::bytes(needed),
+            takes.join(", ")
+        );
         Error::new(ErrorKind::TooSmall { needed, available }, message)
     }
 }
@@ -307,8 +327,11 @@ fn grow_until_free(mut size_bytes: u64, step: u64, free_bytes: u64, plan: impl F
 /// The size that was asked for, which must have the free space that was asked for.
 fn exact_size(drafted: &Drafted, draft: &Draft, tree: &Arc<Tree>, size: Size, offset_bytes: u64) -> Result<(u64, Option<Planned>)> {
     let bytes = size.as_bytes();
-    if bytes == 0 || bytes % u64::from(drafted.spec.sector_bytes) != 0 {
-        return Err(Error::invalid(format!("partition {} of {bytes} bytes; a multiple of the sector size of {}, not 0, was expected", draft.number, drafted.spec.sector_bytes)));
+    if bytes == 0 || !bytes.is_multiple_of(u64::from(drafted.spec.sector_bytes)) {
+        return Err(Error::invalid(format!(
+            "partition {} of {bytes} bytes; a multiple of the sector size of {}, not 0, was expected",
+            draft.number, drafted.spec.sector_bytes
+        )));
     }
     let named = |error: Error| error.within(format_args!("partition {} ({})", draft.number, draft.spec.partition_type));
     let planned = plan_filesystem(drafted, draft, tree, Asked::Exact(bytes), offset_bytes).map_err(named)?;
@@ -331,7 +354,9 @@ fn auto_size(drafted: &Drafted, draft: &Draft, tree: &Arc<Tree>, offset_bytes: u
         }
         Some(smallest) => align_up(smallest.summary.size_bytes, PARTITION_ALIGN_BYTES),
         None if draft.spec.partition_type == "bios-boot" => return Ok((MIB, None)),
-        None => return Err(Error::invalid(format!("partition {} ({}) has no filesystem, so its size has to be given", draft.number, draft.spec.partition_type))),
+        None => {
+            return Err(Error::invalid(format!("partition {} ({}) has no filesystem, so its size has to be given", draft.number, draft.spec.partition_type)));
+        }
     };
     grow_until_free(first, PARTITION_ALIGN_BYTES, free, |bytes| plan(Asked::Exact(bytes)))
 }
@@ -349,7 +374,11 @@ fn plan_filesystem(drafted: &Drafted, draft: &Draft, tree: &Arc<Tree>, asked: As
 }
 
 fn ext4_options(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings, asked: Asked) -> ext4::Options {
-    let mut options = ext4::Options::new(ext4_uuid(drafted, draft, settings), settings.hash_seed.unwrap_or_else(|| drafted.derive(draft.number, "hash seed")), drafted.spec.epoch);
+    let mut options = ext4::Options::new(
+        ext4_uuid(drafted, draft, settings),
+        settings.hash_seed.unwrap_or_else(|| drafted.derive(draft.number, "hash seed")),
+        drafted.spec.epoch,
+    );
     options.size = match asked {
         Asked::Exact(bytes) => ext4::SizeRequest::Exact(bytes),
         Asked::Minimum { free_bytes } => ext4::SizeRequest::Minimum { free_bytes },

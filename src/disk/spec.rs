@@ -9,6 +9,7 @@ use crate::partition::TableKind;
 use crate::source::Source;
 use crate::tree::Timestamp;
 use crate::units::{GIB, MIB, Size};
+use std::path::PathBuf;
 
 /// The build's own time where nobody gives one: 2000-01-01T00:00:00Z, which FAT and VHD can hold.
 pub const DEFAULT_EPOCH: Timestamp = Timestamp::from_seconds(946_684_800);
@@ -141,7 +142,9 @@ impl PartitionSpec {
     }
 
     pub(crate) fn is_root(&self) -> bool {
-        self.partition_type == "root" || (self.partition_type.starts_with("root-") && !self.partition_type.contains("verity")) || self.mount_point.as_deref() == Some("/")
+        self.partition_type == "root"
+            || (self.partition_type.starts_with("root-") && !self.partition_type.contains("verity"))
+            || self.mount_point.as_deref() == Some("/")
     }
 
     pub(crate) fn is_esp(&self) -> bool {
@@ -193,6 +196,8 @@ pub struct DiskSpec {
     pub boot_mode: BootMode,
     /// How it boots.
     pub boot: boot::Options,
+    /// Files beside those of the sources that no output may replace, such as a recipe.
+    pub inputs: Vec<PathBuf>,
 }
 
 impl DiskSpec {
@@ -215,6 +220,7 @@ impl DiskSpec {
             free: None,
             boot_mode: BootMode::Auto,
             boot: boot::Options::default(),
+            inputs: Vec::new(),
         }
     }
 

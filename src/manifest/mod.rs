@@ -29,7 +29,7 @@ mod shell;
 mod token;
 
 pub use ami::{Ami, Architecture, BootMode, ImdsSupport, LicenseType, Platform, TpmSupport, VolumeType};
-pub use documents::{Document, Documents, Withheld, documents};
+pub use documents::{Document, Documents, Withheld, document_suffixes, documents};
 pub use import_image::ImportImageRequest;
 pub use import_snapshot::ImportSnapshotRequest;
 pub use next_steps::next_steps;

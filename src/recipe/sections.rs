@@ -130,13 +130,15 @@ pub struct PartitionSection {
 }
 
 impl PartitionSection {
-    /// The filesystem: as said, else FAT on an EFI system partition, none on partitions that hold none (BIOS boot, swap),
+    /// The filesystem: as said, else FAT on an EFI system partition and an extended boot loader partition, none on partitions that hold none (BIOS boot, swap),
     /// else ext4.
     #[must_use]
     pub fn filesystem_or_usual(&self) -> Filesystem {
         let kind = self.partition_type.as_deref().unwrap_or_default().to_ascii_lowercase();
         let usual = match kind.as_str() {
             "esp" | "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" | "0xef" => Filesystem::Fat,
+            // Boot loaders read it through the firmware (UAPI group, Boot Loader Specification, "The Partitions").
+            "xbootldr" | "bc13c2ff-59e6-4262-a352-b275fd6f7172" | "0xea" => Filesystem::Fat,
             "bios-boot" | "21686148-6449-6e6f-744e-656564454649" => Filesystem::None,
             "swap" | "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f" | "0x82" => Filesystem::None,
             _ => Filesystem::Ext4,

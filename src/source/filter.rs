@@ -32,6 +32,15 @@ impl Filter {
         if options.owner.is_some() && !options.map_ids.is_empty() {
             return Err(Error::invalid("both one owner for everything and a translation of owners: only one of them can be meant"));
         }
+        for (nth, a) in options.map_ids.iter().enumerate() {
+            // One id that could become two, or two that would become one.
+            let overlap = |a: u32, b: u32, a_count: u32, b_count: u32| {
+                u64::from(a) < u64::from(b) + u64::from(b_count) && u64::from(b) < u64::from(a) + u64::from(a_count)
+            };
+            if options.map_ids[..nth].iter().any(|b| overlap(a.host, b.host, a.count, b.count) || overlap(a.image, b.image, a.count, b.count)) {
+                return Err(Error::invalid(format!("the id map {}:{}:{} overlaps another one", a.image, a.host, a.count)));
+            }
+        }
         let mut set = GlobSetBuilder::new();
         for pattern in &options.exclude {
             let from_root = pattern.trim_start_matches('/').trim_end_matches('/');

@@ -36,6 +36,16 @@ pub struct Options {
     pub limits: Limits,
 }
 
+impl Options {
+    /// Checks the options themselves; opening a source does it too.
+    ///
+    /// # Errors
+    /// Patterns that cannot be read, id maps that overlap, owners said in two ways.
+    pub fn check(&self) -> crate::Result<()> {
+        super::filter::Filter::new(self).map(drop)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
