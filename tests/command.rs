@@ -178,7 +178,16 @@ fn every_failing_system_call_is_an_error_or_harmless() {
     run(&mut whole);
     let expected = fs::read(&out).unwrap();
     fs::remove_file(&out).unwrap();
-    for (call, error) in [("write", "ENOSPC"), ("pwrite64", "EIO"), ("fsync", "EIO"), ("rename", "EACCES"), ("renameat", "EACCES"), ("renameat2", "EACCES"), ("ftruncate", "EFBIG"), ("pread64", "EIO")] {
+    for (call, error) in [
+        ("write", "ENOSPC"),
+        ("pwrite64", "EIO"),
+        ("fsync", "EIO"),
+        ("rename", "EACCES"),
+        ("renameat", "EACCES"),
+        ("renameat2", "EACCES"),
+        ("ftruncate", "EFBIG"),
+        ("pread64", "EIO"),
+    ] {
         let mut n = 1;
         loop {
             for entry in fs::read_dir(at).unwrap() {
@@ -200,7 +209,11 @@ fn every_failing_system_call_is_an_error_or_harmless() {
             assert!(!said.contains("panicked"), "{call} {n}: {said}");
             // Once it has its name it is whole; what may fail after that is the folder's own fsync.
             assert!(!out.exists() || fs::read(&out).unwrap() == expected, "{call} failed as number {n}, and half an output has the name: {said}");
-            let left: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).filter(|name| !name.to_string_lossy().ends_with(".json") && !name.to_string_lossy().ends_with(".jsonl")).collect();
+            let left: Vec<_> = fs::read_dir(at)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .filter(|name| !name.to_string_lossy().ends_with(".json") && !name.to_string_lossy().ends_with(".jsonl"))
+                .collect();
             assert_eq!(left.len(), if out.exists() { 2 } else { 1 }, "{call} {n} left {left:?}");
             n += if n < 12 { 1 } else { 7 };
         }
@@ -213,7 +226,8 @@ fn a_signal_cancels_with_its_exit_code_and_leaves_nothing() {
     let at = folder.path();
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         // A source that never ends: the signal comes while it is read.
-        let mut child = rootvol().args(["build", "-", "--boot", "none", "-o"]).arg(at.join("x.raw")).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            rootvol().args(["build", "-", "--boot", "none", "-o"]).arg(at.join("x.raw")).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&[0; 100]).unwrap();
         std::thread::sleep(Duration::from_millis(300));
@@ -228,7 +242,15 @@ fn a_signal_cancels_with_its_exit_code_and_leaves_nothing() {
         for i in 0..60 {
             fs::write(big.join(format!("{i}")), &noise).unwrap();
         }
-        let mut child = rootvol().arg("build").arg(&big).args(["--boot", "none", "--threads", "1", "-o"]).arg(at.join("x.raw")).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = rootvol()
+            .arg("build")
+            .arg(&big)
+            .args(["--boot", "none", "--threads", "1", "-o"])
+            .arg(at.join("x.raw"))
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let start = Instant::now();
         let temporary = || fs::read_dir(at).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().ends_with(".tmp"));
         while !temporary() && start.elapsed() < Duration::from_secs(20) && child.try_wait().unwrap().is_none() {

@@ -1,10 +1,10 @@
 //! The command line. Words mean one thing everywhere: `--format` is the output's format, `--input-format` the input's.
 
 use crate::error::{Error, Result};
+use crate::guid::Guid;
 use crate::recipe::{DiskSize, Owner, Recipe};
 use crate::source;
 use crate::units::Size;
-use crate::guid::Guid;
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;

@@ -72,7 +72,12 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
     let built = built?;
     if args.json {
         let json = built.report.to_json();
-        return if to_stdout { show::say(json.trim_end()); Ok(()) } else { show::text(&json) };
+        return if to_stdout {
+            show::say(json.trim_end());
+            Ok(())
+        } else {
+            show::text(&json)
+        };
     }
     if args.quiet {
         return Ok(());
@@ -80,7 +85,12 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
     let mut said = summary(&built, start.elapsed());
     let image = if to_stdout { PathBuf::from("image") } else { path.to_path_buf() };
     said.push_str(&next(&built.report, &image, &ami));
-    if to_stdout { show::say(said.trim_end()); Ok(()) } else { show::text(&said) }
+    if to_stdout {
+        show::say(said.trim_end());
+        Ok(())
+    } else {
+        show::text(&said)
+    }
 }
 
 /// The recipe that the command line stands for: the file's, with the options laid over it.
@@ -142,7 +152,11 @@ fn refuse_early(path: &Path, force: bool) -> Result<()> {
     let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() || metadata.is_symlink() => {
-            if force { Ok(()) } else { Err(named(Error::new(ErrorKind::Exists, "the output exists already (--force replaces it)"))) }
+            if force {
+                Ok(())
+            } else {
+                Err(named(Error::new(ErrorKind::Exists, "the output exists already (--force replaces it)")))
+            }
         }
         Ok(metadata) if metadata.is_dir() => Err(named(Error::invalid("the output is a folder; a file name was expected"))),
         Ok(_) => Err(named(Error::invalid("the output is no regular file; --device writes to a block device, in place"))),
@@ -165,7 +179,15 @@ fn summary(built: &Built, took: Duration) -> String {
         let kernel = boot.kernel.as_deref().unwrap_or("in the UKI");
         let initramfs = boot.initramfs.as_deref().unwrap_or("none");
         let shown = |text: &str| escape(text.as_bytes());
-        lines.push(format!("boot: {} {}, {} ({}), kernel {}, initramfs {}", boot.mode, boot.architecture, boot.loader, shown(&boot.loader_path), shown(kernel), shown(initramfs)));
+        lines.push(format!(
+            "boot: {} {}, {} ({}), kernel {}, initramfs {}",
+            boot.mode,
+            boot.architecture,
+            boot.loader,
+            shown(&boot.loader_path),
+            shown(kernel),
+            shown(initramfs)
+        ));
     }
     for partition in partitions {
         let mut line = format!("partition {}: {}, {}", partition.number, partition.partition_type, Size::bytes(partition.size_bytes));
@@ -175,7 +197,13 @@ fn summary(built: &Built, took: Duration) -> String {
         lines.push(line);
     }
     let upload = Size::bytes((blocks.data + blocks.zero) * BLOCK_BYTES);
-    lines.push(format!("blocks: {} data, {} zero, {} unused; {upload} to upload as blocks, {} as a file", blocks.data, blocks.zero, blocks.unused, Size::bytes(file.size_bytes)));
+    lines.push(format!(
+        "blocks: {} data, {} zero, {} unused; {upload} to upload as blocks, {} as a file",
+        blocks.data,
+        blocks.zero,
+        blocks.unused,
+        Size::bytes(file.size_bytes)
+    ));
     let size = Size::bytes(disk.size_bytes);
     let name = built.files.last().map_or_else(|| "the image".into(), |path| escape(path.as_os_str().as_encoded_bytes()));
     lines.push(format!("{name}: {} of a disk of {size}, in {:.2} s", file.format, took.as_secs_f64()));

@@ -18,7 +18,7 @@ pub use spec::{
     BootMode, DEFAULT_ALIGN_SIZE, DEFAULT_EPOCH, DEFAULT_FREE, DiskSize, DiskSpec, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, PARTITION_ALIGN_BYTES,
     PartitionSize, PartitionSpec,
 };
-pub use write::{Unnamed, WriteOptions, Written};
+pub use write::{OnProgress, Unnamed, WriteOptions, Written};
 
 use crate::content::ContentStore;
 use crate::error::Result;

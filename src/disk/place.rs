@@ -60,7 +60,13 @@ fn mount(drafted: &Drafted, draft: &Draft) -> Option<boot::Mount> {
         Filesystem::Fat(_) => "vfat",
         Filesystem::None => return None,
     };
-    Some(boot::Mount { what: format!("UUID={}", filesystem_uuid(drafted, draft)), mount_point, filesystem: filesystem.into(), options: "defaults".into(), pass: 2 })
+    Some(boot::Mount {
+        what: format!("UUID={}", filesystem_uuid(drafted, draft)),
+        mount_point,
+        filesystem: filesystem.into(),
+        options: "defaults".into(),
+        pass: 2,
+    })
 }
 
 fn ext4_uuid(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings) -> Guid {
@@ -95,7 +101,8 @@ struct Placed {
 
 /// Gives every partition its place and plans every filesystem for it.
 pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
-    let trees: Vec<Arc<Tree>> = drafted.drafts.iter_mut().map(|draft| Ok(Arc::new(draft.tree.take().map_or_else(|| TreeBuilder::new().freeze(), Ok)?))).collect::<Result<_>>()?;
+    let trees: Vec<Arc<Tree>> =
+        drafted.drafts.iter_mut().map(|draft| Ok(Arc::new(draft.tree.take().map_or_else(|| TreeBuilder::new().freeze(), Ok)?))).collect::<Result<_>>()?;
     let (places, disk_bytes) = places(&drafted, &trees)?;
     let mut parts = Vec::with_capacity(places.len());
     let mut entries = Vec::with_capacity(places.len());
@@ -115,7 +122,15 @@ pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
             mount_point: draft.spec.mount_point.clone().or_else(|| draft.spec.is_root().then(|| "/".to_string())),
             filesystem: planned.as_ref().map(|planned| planned.summary.clone()),
         });
-        entries.push(Partition { number: draft.number, partition_type, guid: draft.guid, name: label, attributes: draft.spec.attributes, offset_bytes, size_bytes });
+        entries.push(Partition {
+            number: draft.number,
+            partition_type,
+            guid: draft.guid,
+            name: label,
+            attributes: draft.spec.attributes,
+            offset_bytes,
+            size_bytes,
+        });
         if let Some(Planned { layout, notes, .. }) = planned {
             drafted.notes.extend(notes);
             parts.push(Part { offset_bytes, layout });
@@ -147,7 +162,11 @@ fn places(drafted: &Drafted, trees: &[Arc<Tree>]) -> Result<(Vec<Placed>, u64)> 
     let start = if spec.table == TableKind::None { 0 } else { PARTITION_ALIGN_BYTES };
     // The root last, so that it can grow; a partition that fills the disk after even that.
     let fills = |draft: &Draft| draft.spec.size == PartitionSize::Fill;
-    let filler = drafted.drafts.iter().position(fills).or_else(|| drafted.drafts.iter().position(|draft| draft.spec.is_root() && draft.spec.size == PartitionSize::Auto));
+    let filler = drafted
+        .drafts
+        .iter()
+        .position(fills)
+        .or_else(|| drafted.drafts.iter().position(|draft| draft.spec.is_root() && draft.spec.size == PartitionSize::Auto));
     let mut order: Vec<usize> = (0..drafted.drafts.len()).collect();
     order.sort_by_key(|at| (Some(*at) == filler, drafted.drafts[*at].spec.is_root()));
 
@@ -220,8 +239,11 @@ fn disk_too_small(drafted: &Drafted, needed: u64, available: u64) -> Error {
 
 fn exact_size(drafted: &Drafted, draft: &Draft, size: Size) -> Result<u64> {
     let bytes = size.as_bytes();
-    if bytes == 0 || bytes % u64::from(drafted.spec.sector_bytes) != 0 {
-        return Err(Error::invalid(format!("partition {} of {bytes} bytes; a multiple of the sector size of {}, not 0, was expected", draft.number, drafted.spec.sector_bytes)));
+    if bytes == 0 || !bytes.is_multiple_of(u64::from(drafted.spec.sector_bytes)) {
+        return Err(Error::invalid(format!(
+            "partition {} of {bytes} bytes; a multiple of the sector size of {}, not 0, was expected",
+            draft.number, drafted.spec.sector_bytes
+        )));
     }
     Ok(bytes)
 }
@@ -259,7 +281,11 @@ fn plan_filesystem(drafted: &Drafted, draft: &Draft, tree: &Arc<Tree>, asked: As
 }
 
 fn ext4_options(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings, asked: Asked) -> ext4::Options {
-    let mut options = ext4::Options::new(ext4_uuid(drafted, draft, settings), settings.hash_seed.unwrap_or_else(|| drafted.derive(draft.number, "hash seed")), drafted.spec.epoch);
+    let mut options = ext4::Options::new(
+        ext4_uuid(drafted, draft, settings),
+        settings.hash_seed.unwrap_or_else(|| drafted.derive(draft.number, "hash seed")),
+        drafted.spec.epoch,
+    );
     options.size = match asked {
         Asked::Exact(bytes) => ext4::SizeRequest::Exact(bytes),
         Asked::Minimum { free_bytes } => ext4::SizeRequest::Minimum { free_bytes },

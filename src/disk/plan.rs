@@ -6,9 +6,9 @@
 //! ```
 //! Pure but for the heads of kernels and loaders, which say for which architecture the disk is.
 
+use super::Disk;
 use super::place::{identities, place};
 use super::spec::{BootMode, DiskSize, DiskSpec, Ext4Settings, FatSettings, Filesystem, PartitionSize, PartitionSpec};
-use super::Disk;
 use crate::boot::{self, Architecture};
 use crate::content::ContentStore;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,7 +49,6 @@ impl Drafted {
     pub(super) fn derive(&self, number: u32, role: &str) -> Guid {
         Guid::derive(self.seed, &format!("partition {number} {role}"))
     }
-
 }
 
 /// Plans a disk.
@@ -68,11 +67,11 @@ fn check(spec: &DiskSpec) -> Result<()> {
     if !matches!(spec.sector_bytes, 512 | 4096) {
         return Err(Error::invalid(format!("a sector size of {}; 512 and 4096 are possible", spec.sector_bytes)));
     }
-    if spec.align_size.as_bytes() == 0 || spec.align_size.as_bytes() % u64::from(spec.sector_bytes) != 0 {
+    if spec.align_size.as_bytes() == 0 || !spec.align_size.as_bytes().is_multiple_of(u64::from(spec.sector_bytes)) {
         return Err(Error::invalid(format!("the disk's size cannot be aligned to {}; a multiple of the sector size was expected", spec.align_size)));
     }
     if let DiskSize::Exact(size) = spec.size
-        && size.as_bytes() % u64::from(spec.sector_bytes) != 0
+        && !size.as_bytes().is_multiple_of(u64::from(spec.sector_bytes))
     {
         return Err(Error::invalid(format!("a disk of {} bytes; a multiple of the sector size of {} was expected", size.as_bytes(), spec.sector_bytes)));
     }
@@ -126,7 +125,18 @@ fn draft(mut spec: DiskSpec) -> Result<Drafted> {
     let drafts = number(partitions, trees, spec.table, seed);
     let Gathered { store, sources, notes, inputs } = gathered;
     let architecture_asked = spec.boot.architecture;
-    Ok(Drafted { spec, seed, drafts, store, sources, notes, inputs, boot: None, bootable: architecture.is_some(), architecture: architecture.or(architecture_asked) })
+    Ok(Drafted {
+        spec,
+        seed,
+        drafts,
+        store,
+        sources,
+        notes,
+        inputs,
+        boot: None,
+        bootable: architecture.is_some(),
+        architecture: architecture.or(architecture_asked),
+    })
 }
 
 /// All sources of a disk in one content store.
@@ -254,7 +264,10 @@ fn take_mount_points(drafted: &mut Drafted) -> Result<()> {
         drafted.drafts[root].tree = Some(rest.freeze()?);
         let draft = &mut drafted.drafts[at];
         if beneath.is_some() && draft.tree.is_some() {
-            return Err(Error::invalid(format!("partition {} has a source of its own, and the root has contents beneath its mount point {point}", draft.number)));
+            return Err(Error::invalid(format!(
+                "partition {} has a source of its own, and the root has contents beneath its mount point {point}",
+                draft.number
+            )));
         }
         draft.tree = beneath.or_else(|| draft.tree.take());
     }

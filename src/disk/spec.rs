@@ -141,7 +141,9 @@ impl PartitionSpec {
     }
 
     pub(crate) fn is_root(&self) -> bool {
-        self.partition_type == "root" || (self.partition_type.starts_with("root-") && !self.partition_type.contains("verity")) || self.mount_point.as_deref() == Some("/")
+        self.partition_type == "root"
+            || (self.partition_type.starts_with("root-") && !self.partition_type.contains("verity"))
+            || self.mount_point.as_deref() == Some("/")
     }
 
     pub(crate) fn is_esp(&self) -> bool {

@@ -1,11 +1,11 @@
 //! From a recipe to a [`DiskSpec`]: sources are opened, files laid over the tree, words turned into settings.
 
+use super::Recipe;
 use super::sections::{
-    BootMode as RecipeBootMode, BootSection, Ext4Section, FatKind as RecipeFatKind, FatSection, FileKind, FileSection, Filesystem as RecipeFilesystem, Holes as RecipeHoles, Loader,
-    PartitionSection, RootBy, Table,
+    BootMode as RecipeBootMode, BootSection, Ext4Section, FatKind as RecipeFatKind, FatSection, FileKind, FileSection, Filesystem as RecipeFilesystem,
+    Holes as RecipeHoles, Loader, PartitionSection, RootBy, Table,
 };
 use super::values::{DiskSize as RecipeDiskSize, Initramfs, Journal, PartitionSize as RecipePartitionSize};
-use super::Recipe;
 use crate::boot;
 use crate::content::MemoryContents;
 use crate::disk::{BootMode, DEFAULT_EPOCH, DiskSize, DiskSpec, Ext4Settings, FatSettings, Filesystem, PartitionSize, PartitionSpec};
@@ -99,7 +99,8 @@ fn with_files(source: Source, files: &[FileSection], epoch: Timestamp) -> Result
     // Contents of texts have numbers behind all that is there; files of the host get theirs behind these.
     let texts = files.iter().filter(|file| matches!(file.kind(), Some(FileKind::Content(_)))).count();
     let texts_from = contents.count();
-    let hosts_from = texts_from.checked_add(u32::try_from(texts).map_err(|_| Error::limit("over 2^32 files"))?).ok_or_else(|| Error::limit("over 2^32 files"))?;
+    let hosts_from =
+        texts_from.checked_add(u32::try_from(texts).map_err(|_| Error::limit("over 2^32 files"))?).ok_or_else(|| Error::limit("over 2^32 files"))?;
     let mut hosts = Vec::new();
     let mut paths = source.paths;
     for file in files {
@@ -119,7 +120,8 @@ fn with_files(source: Source, files: &[FileSection], epoch: Timestamp) -> Result
             }
             Some(FileKind::Source(path)) => {
                 let host = source::HostFile::open(path)?;
-                let number = u32::try_from(hosts.len()).ok().and_then(|number| hosts_from.checked_add(number)).ok_or_else(|| Error::limit("over 2^32 files"))?;
+                let number =
+                    u32::try_from(hosts.len()).ok().and_then(|number| hosts_from.checked_add(number)).ok_or_else(|| Error::limit("over 2^32 files"))?;
                 builder.add(&file.path, metadata, NewNode::File { content: crate::ContentId(number), length: host.length(), data: None })?;
                 hosts.push(host);
                 paths.push(path.to_path_buf());
