@@ -3,6 +3,7 @@
 //! Nothing in a report depends on the day, the machine or the number of threads.
 
 use crate::guid::Guid;
+use crate::text::words;
 use serde::{Deserialize, Serialize};
 
 /// The version of the report's form. Fields are only ever added.
@@ -149,6 +150,18 @@ pub struct BlockSummary {
     /// CompleteSnapshot).
     pub linear_checksum: String,
 }
+
+/// The processor that an image boots on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Architecture {
+    /// 64-bit Intel and AMD.
+    X86_64,
+    /// 64-bit Arm, such as AWS Graviton.
+    Arm64,
+}
+
+// EC2's names.
+words!(Architecture, "an architecture", [X86_64 = "x86_64", Arm64 = "arm64"]);
 
 /// How an image boots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

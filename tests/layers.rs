@@ -9,6 +9,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("units", 0),
     ("guid", 0),
     ("crc", 0),
+    ("text", 0),
     ("tree", 1),
     ("layout", 1),
     ("content", 1),

@@ -31,11 +31,12 @@ mod pe;
 mod tests;
 mod version;
 
+pub use crate::report::Architecture;
 pub use files::TreeFile;
 pub use find::{Found, find};
 pub use kernel::Kernel;
 pub use mend::mend;
-pub use options::{Architecture, Identities, InitramfsChoice, LoaderChoice, Mode, Mount, Options, RootBy};
+pub use options::{Identities, InitramfsChoice, LoaderChoice, Mount, Options, RootBy};
 
 use crate::content::{ContentStore, Contents};
 use crate::error::{Error, Result};

@@ -9,7 +9,7 @@ use crate::disk::{Disk, WriteOptions};
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::format::Format;
 use crate::manifest;
-use crate::recipe::{self, Given, LoadOptions, Recipe};
+use crate::recipe::{Given, LoadOptions, Recipe};
 use crate::report::Report;
 use crate::source::{self, Source};
 use crate::stream::{Cancel, Progress};
@@ -41,7 +41,7 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
         return Err(Error::new(ErrorKind::Usage, "an image is not for a terminal; send standard output to a file or a pipe"));
     }
     let recipe = describe(&args.image)?;
-    let format = format_of(args, &recipe, path)?;
+    let format = format_of(args, &recipe, path);
     if !to_stdout && !args.device {
         refuse_early(path, args.force)?;
     }
@@ -99,7 +99,7 @@ fn describe(args: &ImageArgs) -> Result<Recipe> {
         Some(path) => Recipe::load(path, &LoadOptions { allow_source: args.allow_source.clone() })?,
         None => Recipe::default(),
     };
-    args.lay_over(&mut recipe).map_err(as_usage)?;
+    args.lay_over(&mut recipe);
     recipe.check().map_err(as_usage)?;
     Ok(recipe)
 }
@@ -107,7 +107,7 @@ fn describe(args: &ImageArgs) -> Result<Recipe> {
 /// Opens the sources and plans.
 fn plan_disk(recipe: &Recipe, args: &ImageArgs, spool_folder: &Path) -> Result<Disk> {
     let spool_folder = args.spool_dir.clone().unwrap_or_else(|| spool_folder.to_path_buf());
-    let mut options = args.source_options().map_err(as_usage)?;
+    let mut options = args.source_options();
     options.spool_folder = Some(spool_folder.clone());
     let sources = args.sources.iter().map(|source| open(source, &options)).collect::<Result<Vec<_>>>()?;
     let root = if sources.is_empty() { None } else { Some(source::layered(sources)?) };
@@ -135,16 +135,8 @@ fn source_date_epoch() -> Result<Option<i64>> {
 }
 
 /// The option, else the recipe, else the extension, else raw.
-fn format_of(args: &BuildArgs, recipe: &Recipe, output: &Path) -> Result<Format> {
-    if let Some(format) = &args.image.format {
-        return format.parse().map_err(as_usage);
-    }
-    let of_recipe = recipe.disk.format.map(|format| match format {
-        recipe::Format::Raw => Format::Raw,
-        recipe::Format::Vhd => Format::Vhd,
-        recipe::Format::VhdFixed => Format::VhdFixed,
-    });
-    Ok(of_recipe.or_else(|| Format::from_extension(output)).unwrap_or(Format::Raw))
+fn format_of(args: &BuildArgs, recipe: &Recipe, output: &Path) -> Format {
+    args.image.format.or(recipe.disk.format).or_else(|| Format::from_extension(output)).unwrap_or(Format::Raw)
 }
 
 /// What stands in the way of the output is said before the long work.

@@ -15,8 +15,8 @@ mod spec;
 mod write;
 
 pub use spec::{
-    BootMode, DEFAULT_ALIGN_SIZE, DEFAULT_EPOCH, DEFAULT_FREE, DiskSize, DiskSpec, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, PARTITION_ALIGN_BYTES,
-    PartitionSize, PartitionSpec,
+    BootMode, DEFAULT_ALIGN_SIZE, DEFAULT_EPOCH, DEFAULT_FREE, DiskSize, DiskSpec, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, FilesystemKind,
+    PARTITION_ALIGN_BYTES, PartitionSize, PartitionSpec,
 };
 pub use write::{OnProgress, Unnamed, WriteOptions, Written};
 

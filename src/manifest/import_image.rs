@@ -4,11 +4,11 @@
 //! ImportImage mounts the disk, looks for a Linux that it knows with GRUB, and rewrites it. It refuses, and so does this
 //! file: arm64, `uefi-preferred`, any loader but GRUB, disks of 8 TiB and more, disks without a partition table.
 
-use super::ami::{Ami, Architecture, BootMode, LicenseType, Platform};
+use super::ami::{Ami, BootMode, LicenseType, Platform};
 use super::shapes::{self, ImageDiskContainer, TagSpecification};
 use super::{rules, token};
 use crate::error::{Error, Result, escape};
-use crate::report::Report;
+use crate::report::{Architecture, Report};
 use crate::units::{GIB, TIB};
 use serde::{Deserialize, Serialize};
 
