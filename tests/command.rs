@@ -1,5 +1,7 @@
 //! The command: exit codes, companions, what it refuses, what it leaves behind when something goes wrong.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "a test: it may panic and print")]
+
 mod common;
 
 use common::{judge, root, run, text};

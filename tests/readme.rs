@@ -1,5 +1,7 @@
 //! Every command and code block of the README runs here (the test command itself is run by `.ci/run`).
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, unreachable_pub, reason = "a test: it may panic and print")]
+
 mod common;
 
 use common::{lab, run};
