@@ -181,4 +181,8 @@ pub struct BootSummary {
     pub initramfs: Option<String>,
     /// The kernel command line that was set, where we set one.
     pub cmdline: Option<String>,
+    /// What to install in the tree so that ImportImage, which demands GRUB, takes the image: a line a distribution. Empty where it boots
+    /// by GRUB, and where no package would help.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grub_packages: Vec<String>,
 }

@@ -132,8 +132,10 @@ fn importable(report: &Report, ami: &Ami) -> Result<(Architecture, BootMode)> {
     check_machine(machine.architecture, machine.boot_mode)?;
     if boot.loader != "grub" {
         let loader = escape(boot.loader.as_bytes());
+        let packages = boot.grub_packages.iter().map(|line| escape(line.as_bytes())).collect::<Vec<_>>().join(" | ");
+        let install = if packages.is_empty() { String::new() } else { format!(", or install GRUB in the tree: {packages}") };
         return Err(Error::unsupported(format!(
-            "ImportImage demands GRUB, the image boots by {loader} (VM Import/Export user guide, prerequisites); {OTHER_ROUTE}"
+            "ImportImage demands GRUB, the image boots by {loader} (VM Import/Export user guide, prerequisites); {OTHER_ROUTE}{install}"
         )));
     }
     Ok((machine.architecture, machine.boot_mode))
