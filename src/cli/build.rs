@@ -9,7 +9,7 @@ use crate::disk::{Disk, WriteOptions};
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::format::Format;
 use crate::manifest;
-use crate::recipe::{self, Given, LoadOptions, Recipe};
+use crate::recipe::{Given, LoadOptions, Recipe};
 use crate::report::Report;
 use crate::source::{self, Source};
 use crate::stream::{Cancel, Progress};
@@ -25,7 +25,7 @@ const SPOOL_FOLDER: &str = "/var/tmp";
 
 pub(super) fn plan(args: &PlanArgs) -> Result<()> {
     let recipe = describe(&args.image)?;
-    let format = format_of(&args.image, &recipe)?;
+    let format = format_of(&args.image, &recipe);
     let disk = plan_disk(&recipe, &args.image, Path::new(SPOOL_FOLDER))?;
     if let Some(format) = format {
         disk.check_format(format)?;
@@ -48,7 +48,7 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
         return Err(Error::new(ErrorKind::Usage, "standard output is no block device: --device goes with -o /dev/…"));
     }
     let recipe = describe(&args.image)?;
-    let format = match format_of(&args.image, &recipe)? {
+    let format = match format_of(&args.image, &recipe) {
         Some(format) if args.device && args.image.format.is_some() && format != Format::Raw => {
             return Err(Error::new(ErrorKind::Usage, format!("a block device holds the disk itself, format raw; {format} was asked for")));
         }
@@ -117,7 +117,7 @@ fn describe(args: &ImageArgs) -> Result<Recipe> {
         Some(path) => Recipe::load(path, &LoadOptions { allow_source: args.allow_source.clone() })?,
         None => Recipe::default(),
     };
-    args.lay_over(&mut recipe).map_err(as_usage)?;
+    args.lay_over(&mut recipe);
     recipe.check().map_err(as_usage)?;
     Ok(recipe)
 }
@@ -172,15 +172,8 @@ fn source_date_epoch() -> Result<Option<i64>> {
 }
 
 /// The option's format, else the recipe's; without either the output's extension tells.
-fn format_of(args: &ImageArgs, recipe: &Recipe) -> Result<Option<Format>> {
-    if let Some(format) = &args.format {
-        return format.parse().map(Some).map_err(as_usage);
-    }
-    Ok(recipe.disk.format.map(|format| match format {
-        recipe::Format::Raw => Format::Raw,
-        recipe::Format::Vhd => Format::Vhd,
-        recipe::Format::VhdFixed => Format::VhdFixed,
-    }))
+fn format_of(args: &ImageArgs, recipe: &Recipe) -> Option<Format> {
+    args.format.or(recipe.disk.format)
 }
 
 /// What stands in the way of the output is said before the long work.

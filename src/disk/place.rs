@@ -44,10 +44,7 @@ fn signature(drafted: &Drafted) -> u32 {
 fn filesystem_uuid(drafted: &Drafted, draft: &Draft) -> String {
     match &draft.filesystem {
         Filesystem::Ext4(settings) => ext4_uuid(drafted, draft, settings).to_string(),
-        Filesystem::Fat(settings) => {
-            let id = fat_volume_id(drafted, draft, settings);
-            format!("{:04X}-{:04X}", id >> 16, id & 0xffff)
-        }
+        Filesystem::Fat(settings) => fat_volume_id(drafted, draft, settings).to_string(),
         Filesystem::None => String::new(),
     }
 }
@@ -78,8 +75,8 @@ fn ext4_label(draft: &Draft, settings: &Ext4Settings) -> String {
     settings.label.clone().unwrap_or_else(default)
 }
 
-fn fat_volume_id(drafted: &Drafted, draft: &Draft, settings: &FatSettings) -> u32 {
-    settings.volume_id.unwrap_or_else(|| drafted.derive(draft.number, "fat").to_u32())
+fn fat_volume_id(drafted: &Drafted, draft: &Draft, settings: &FatSettings) -> fat::VolumeId {
+    settings.volume_id.unwrap_or_else(|| fat::VolumeId(drafted.derive(draft.number, "fat").to_u32()))
 }
 
 /// UTF-16 units in the name of a GPT entry (UEFI specification 2.10, table 5-6).
@@ -384,9 +381,7 @@ fn ext4_options(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings, asked
         Asked::Minimum { free_bytes } => ext4::SizeRequest::Minimum { free_bytes },
     };
     options.label = ext4_label(draft, settings).into_bytes();
-    if let Some(journal) = settings.journal {
-        options.journal = journal;
-    }
+    options.journal = settings.journal;
     options.lazy_inode_tables = settings.lazy_inode_tables;
     options.inodes = settings.inodes;
     options.bytes_per_inode = settings.bytes_per_inode;
@@ -404,7 +399,7 @@ fn ext4_options(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings, asked
 
 fn fat_options(drafted: &Drafted, draft: &Draft, settings: &FatSettings, asked: Asked, offset_bytes: u64) -> fat::Options {
     let mut options = fat::Options::new();
-    options.volume_id = fat_volume_id(drafted, draft, settings);
+    options.volume_id = fat_volume_id(drafted, draft, settings).0;
     options.epoch = drafted.spec.epoch;
     options.size = match asked {
         Asked::Exact(bytes) => fat::SizeRequest::Exact(bytes),

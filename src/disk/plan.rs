@@ -8,7 +8,7 @@
 
 use super::Disk;
 use super::place::{identities, place};
-use super::spec::{BootMode, DEFAULT_FREE, DiskSize, DiskSpec, Ext4Settings, FatSettings, Filesystem, PartitionSize, PartitionSpec};
+use super::spec::{BootMode, DEFAULT_FREE, DiskSize, DiskSpec, Filesystem, FilesystemKind, PartitionSize, PartitionSpec};
 use crate::boot::{self, Architecture};
 use crate::content::ContentStore;
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +16,7 @@ use crate::guid::Guid;
 use crate::partition::TableKind;
 use crate::report::BootSummary;
 use crate::source::{self, Source};
-use crate::tree::{Metadata, NewNode, Tree, TreeBuilder};
+use crate::tree::{Metadata, NewNode, Timestamp, Tree, TreeBuilder};
 use std::path::PathBuf;
 
 /// A partition on its way to a place.
@@ -83,6 +83,13 @@ fn check(spec: &DiskSpec) -> Result<()> {
     }
     if spec.partitions.iter().filter(|partition| partition.is_root()).count() > 1 {
         return Err(Error::invalid("two root partitions; a disk has one"));
+    }
+    for partition in &spec.partitions {
+        if let Some(Filesystem::Ext4(settings)) = &partition.filesystem
+            && settings.features.iter().any(|feature| feature != "default")
+        {
+            return Err(Error::unsupported(format!("ext4 features {:?}; only the set \"default\" can be made", settings.features)));
+        }
     }
     if spec.root.is_none() && spec.partitions.is_empty() {
         return Err(Error::invalid("nothing to make a disk of: a source or partitions were expected"));
@@ -200,18 +207,14 @@ fn seed(spec: &DiskSpec, partitions: &[PartitionSpec], trees: &[Option<Tree>]) -
         return Guid::from_name(name);
     }
     let mut hash = Sha256::new();
-    hash.update(format!(
-        "rootvol disk 1 {:?} {} {:?} {:?} {:?} {:?}\n",
-        spec.table,
-        spec.sector_bytes,
-        spec.size,
-        spec.align_size,
-        spec.free.unwrap_or(DEFAULT_FREE),
-        spec.epoch
-    ));
+    // Text forms, as recipes have them: an image's identifiers must not hang on how a type prints for debugging.
+    let Timestamp { seconds, nanoseconds } = spec.epoch;
+    let (align, free) = (spec.align_size.exact(), spec.free.unwrap_or(DEFAULT_FREE).exact());
+    hash.update(format!("rootvol disk 1 {} {} {} {align} {free} {seconds}.{nanoseconds:09}\n", spec.table, spec.sector_bytes, spec.size));
     for (partition, tree) in partitions.iter().zip(trees) {
         let PartitionSpec { number, partition_type, label, attributes, size, filesystem, mount_point, free, .. } = partition;
-        hash.update(format!("{number:?} {partition_type:?} {label:?} {attributes} {size:?} {filesystem:?} {mount_point:?} {free:?}\n"));
+        let shape = serde_json::to_vec(&(number, partition_type, label, attributes, size, filesystem, mount_point, free));
+        hash.update(shape.expect("numbers, strings and lists, which JSON has"));
         hash.update(tree.as_ref().map_or([0; 32], Tree::digest));
     }
     Guid::from_digest(&hash.finalize().into())
@@ -231,20 +234,11 @@ fn number(partitions: Vec<PartitionSpec>, trees: Vec<Option<Tree>>, table: Table
                 free
             }
         };
-        let filesystem = spec.filesystem.take().unwrap_or_else(|| default_filesystem(&spec.partition_type));
+        let filesystem = spec.filesystem.take().unwrap_or_else(|| FilesystemKind::usual_for(&spec.partition_type).into());
         let guid = spec.guid.unwrap_or_else(|| Guid::derive(seed, &format!("partition {number}")));
         drafts.push(Draft { spec, number, guid, filesystem, tree });
     }
     drafts
-}
-
-fn default_filesystem(partition_type: &str) -> Filesystem {
-    match partition_type {
-        "esp" | "xbootldr" => Filesystem::Fat(FatSettings::default()),
-        "swap" | "bios-boot" => Filesystem::None,
-        name if name.contains("verity") => Filesystem::None,
-        _ => Filesystem::Ext4(Ext4Settings::default()),
-    }
 }
 
 /// A partition with a mount point takes what the root's tree has beneath it.

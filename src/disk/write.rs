@@ -13,6 +13,9 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+/// Told how far a stream is; `Break` cancels it.
+pub type OnProgress<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
+
 /// How a disk is written.
 pub struct WriteOptions<'a> {
     /// Replace an existing file.
@@ -20,7 +23,7 @@ pub struct WriteOptions<'a> {
     /// Threads, and whether the file is hashed as a whole.
     pub stream: StreamOptions,
     /// Told how far it is, on the caller's thread, at most ten times a second; `Break` cancels.
-    pub progress: Box<dyn FnMut(&Progress) -> ControlFlow<()> + 'a>,
+    pub progress: Box<OnProgress<'a>>,
     /// A wish to stop, from anywhere.
     pub cancel: Cancel,
 }

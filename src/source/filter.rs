@@ -186,6 +186,15 @@ mod tests {
     }
 
     #[test]
+    fn id_maps_that_overlap_are_refused() {
+        let check = |maps: &[&str]| Options { map_ids: maps.iter().map(|map| map.parse().unwrap()).collect(), ..Options::default() }.check();
+        check(&["0:100000:1000", "1000:1000:1", "1001:101000:5"]).unwrap();
+        for maps in [["0:100:50", "100:149:10"], ["0:100:50", "49:200:10"], ["0:0:4294967294", "4294967293:4294967294:1"]] {
+            assert!(check(&maps).unwrap_err().to_string().contains("overlaps"), "{maps:?}");
+        }
+    }
+
+    #[test]
     fn what_is_excluded_goes_with_its_content_and_hard_links_outlive_it() {
         let mut tree = TreeBuilder::new();
         for path in ["a", "a/b", "ab"] {
