@@ -281,6 +281,11 @@ fn every_failing_system_call_is_an_error_or_harmless() {
                 assert!(fs::read(&out).unwrap() == expected, "{call} failed as number {n}, and the image is wrong without a word");
                 break;
             }
+            if said.contains("error while loading shared libraries") {
+                // The call belonged to the dynamic linker: the command had not begun.
+                n += 1;
+                continue;
+            }
             assert_eq!(output.status.code(), Some(1), "{call} {n}: {said}");
             assert!(!said.contains("panicked"), "{call} {n}: {said}");
             // Once it has its name it is whole; what may fail after that is the folder's own fsync.

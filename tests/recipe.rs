@@ -1,5 +1,7 @@
 //! Recipes end to end: every key of the example and more, judged by others.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use common::{judge, run, text};
@@ -51,7 +53,7 @@ owner = "0:0"
 block_size = 4096
 inode_size = 256
 journal = "none"
-features = "default"
+features = ["default"]
 reserved_percent = 1.25
 label = "rootfs"
 uuid = "bbbbbbbb-2222-3333-4444-555555555555"
