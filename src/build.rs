@@ -69,10 +69,23 @@ pub fn build<W: Write>(disk: &Disk, target: Target<'_, W>, format: Format, ami: 
     };
     let report_path = companions.report.clone().or_else(|| beside.map(|path| with_suffix(path, "report.json")));
     let blocks_path = companions.blocks.clone().or_else(|| beside.map(|path| with_suffix(path, "blocks.jsonl")));
+    let image_name = beside.and_then(Path::file_name).map_or_else(|| OsString::from("image"), OsString::from);
+    let document_path = |suffix: &str| match (&companions.manifests, beside) {
+        (Some(folder), _) => Some(with_suffix(&folder.join(&image_name), suffix)),
+        (None, Some(path)) => Some(with_suffix(path, suffix)),
+        (None, None) => None,
+    };
     // Long work that ends at a name that is taken helps nobody.
-    for path in [&report_path, &blocks_path].into_iter().flatten() {
+    let documents = manifest::document_suffixes(ami).iter().filter_map(|suffix| document_path(suffix));
+    let names: Vec<PathBuf> = [&report_path, &blocks_path].into_iter().flatten().cloned().chain(documents).collect();
+    for (nth, path) in names.iter().enumerate() {
         refuse_existing(path, force)?;
+        disk.refuse_inputs(path)?;
+        if names[..nth].iter().map(PathBuf::as_path).chain(beside).any(|other| is_same_name(other, path)) {
+            return Err(Error::invalid("two outputs of one build have this name").at_path(path.as_os_str().as_encoded_bytes()));
+        }
     }
+    disk.check_format(format)?;
     let (written, image) = match target {
         Target::File(path) => disk.write_unnamed(path, format, options).map(|(written, image)| (written, Some(image)))?,
         Target::Stream(to) => (disk.write_to(to, format, options)?, None),
@@ -94,13 +107,8 @@ pub fn build<W: Write>(disk: &Disk, target: Target<'_, W>, format: Format, ami: 
         put(path, &lines)?;
     }
     let documents = manifest::documents(&report, ami);
-    let image_name = beside.and_then(Path::file_name).map_or_else(|| OsString::from("image"), OsString::from);
     for document in &documents.written {
-        let path = match (&companions.manifests, beside) {
-            (Some(folder), _) => with_suffix(&folder.join(&image_name), document.suffix),
-            (None, Some(path)) => with_suffix(path, document.suffix),
-            (None, None) => continue,
-        };
+        let Some(path) = document_path(document.suffix) else { continue };
         put(path, document.json.as_bytes())?;
     }
     if let (Some(image), Some(path)) = (image, beside) {
@@ -116,6 +124,12 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.push(".");
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// Whether two names mean one file, also one that is not there yet.
+fn is_same_name(a: &Path, b: &Path) -> bool {
+    let folder = |path: &Path| path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
+    a.file_name() == b.file_name() && (folder(a) == folder(b) || output::same_file(folder(a), folder(b)))
 }
 
 fn refuse_existing(path: &Path, force: bool) -> Result<()> {

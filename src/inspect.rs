@@ -1,6 +1,6 @@
 //! What is in an image: its container, its partition table, its filesystems.
 
-use crate::error::{Result, escape};
+use crate::error::{Error, Result, escape};
 use crate::format::{DiskReader, Format};
 use crate::fs;
 use crate::partition::{self, TableKind};
@@ -27,7 +27,7 @@ pub struct Inspection {
 /// Looks into the image at `path`. Nothing that the image names is opened.
 ///
 /// # Errors
-/// I/O, and a container or table that breaks its format. A damaged filesystem is a note.
+/// I/O, a container or table that breaks its format, and what holds neither a table nor a filesystem that is known. A damaged filesystem is a note.
 pub fn inspect(path: impl AsRef<Path>, format: Option<Format>) -> Result<Inspection> {
     let path = path.as_ref();
     let reader = crate::format::open(path, format)?;
@@ -86,6 +86,9 @@ fn inspect_disk(reader: &dyn DiskReader) -> Result<Inspection> {
         }
     }
     partitions.sort_by_key(|partition| partition.number);
+    if disk.table == TableKind::None.to_string() && notes.is_empty() && partitions.iter().all(|partition| partition.filesystem.is_none()) {
+        return Err(Error::unsupported("neither a partition table nor a filesystem that is known here"));
+    }
     Ok(Inspection { format: reader.format().to_string(), disk, partitions, notes })
 }
 

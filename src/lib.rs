@@ -21,8 +21,8 @@ pub mod stream;
 pub mod tree;
 pub mod units;
 
-#[allow(dead_code, reason = "used by fs::ext4")]
 mod crc;
+mod text;
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]

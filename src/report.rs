@@ -3,6 +3,7 @@
 //! Nothing in a report depends on the day, the machine or the number of threads.
 
 use crate::guid::Guid;
+use crate::text::words;
 use serde::{Deserialize, Serialize};
 
 /// The version of the report's form. Fields are only ever added.
@@ -150,6 +151,18 @@ pub struct BlockSummary {
     pub linear_checksum: String,
 }
 
+/// The processor that an image boots on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Architecture {
+    /// 64-bit Intel and AMD.
+    X86_64,
+    /// 64-bit Arm, such as AWS Graviton.
+    Arm64,
+}
+
+// EC2's names.
+words!(Architecture, "an architecture", [X86_64 = "x86_64", Arm64 = "arm64"]);
+
 /// How an image boots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -168,4 +181,8 @@ pub struct BootSummary {
     pub initramfs: Option<String>,
     /// The kernel command line that was set, where we set one.
     pub cmdline: Option<String>,
+    /// What to install in the tree so that ImportImage, which demands GRUB, takes the image: a line a distribution. Empty where it boots
+    /// by GRUB, and where no package would help.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grub_packages: Vec<String>,
 }

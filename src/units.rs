@@ -1,6 +1,7 @@
 //! Sizes, block and sector numbers, and the rounding between them.
 
 use crate::error::{Error, Result};
+use crate::text::Text;
 use std::fmt;
 use std::str::FromStr;
 
@@ -104,6 +105,25 @@ impl Size {
     pub const fn as_bytes(self) -> u64 {
         self.0
     }
+
+    /// The size in the largest unit that leaves no fraction: unlike `Display`, which people are shown, it rounds nothing.
+    #[must_use]
+    pub fn exact(self) -> String {
+        let (name, factor) = UNITS.iter().find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor)).unwrap_or(&UNITS[4]);
+        format!("{} {name}", self.0 / factor)
+    }
+}
+
+impl serde::Serialize for Size {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.exact())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Size {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text::new("a size with its unit, such as \"8 GiB\""))
+    }
 }
 
 /// Units in which sizes are read, largest first. Decimal units are refused: disks are made of powers of two.
@@ -167,6 +187,16 @@ mod tests {
             let size: Size = text.parse().unwrap();
             assert_eq!(size.as_bytes(), bytes, "{text}");
             assert_eq!(size.to_string(), printed);
+        }
+    }
+
+    #[test]
+    fn exact_sizes_are_read_back() {
+        for (bytes, text) in
+            [(0, "0 B"), (1, "1 B"), (1025, "1025 B"), (3 * KIB, "3 KiB"), (GIB + MIB, "1025 MiB"), (TIB, "1 TiB"), (u64::MAX, "18446744073709551615 B")]
+        {
+            assert_eq!(Size::bytes(bytes).exact(), text);
+            assert_eq!(text.parse::<Size>().unwrap(), Size::bytes(bytes));
         }
     }
 

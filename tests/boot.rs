@@ -1,6 +1,8 @@
 //! Real boots: a Debian tree, through the command, under UEFI in QEMU, to a marker that a unit of the guest prints on
 //! the serial console when it has looked at itself.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "a test: it may panic and print")]
+
 mod common;
 
 use common::{judge, lab, root, run, text, tool};

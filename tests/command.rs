@@ -1,5 +1,7 @@
 //! The command: exit codes, companions, what it refuses, what it leaves behind when something goes wrong.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "a test: it may panic and print")]
+
 mod common;
 
 use common::{judge, root, run, text};
@@ -91,6 +93,80 @@ fn wrong_usage_is_exit_code_2() {
     fails(rootvol().arg("build").arg(&tar).arg("-o").arg(at.join("x")).args(["--size", "8"]), at, 2, "8 GiB");
     fails(rootvol().arg("build").arg(&tar).arg("-o").arg(at.join("x")).args(["--threads", "0"]), at, 2, "threads");
     fails(rootvol().arg("build").arg(&tar).arg("-o").arg(at.join("x")).args(["--owner", "root"]), at, 2, "0:0");
+    fails(rootvol().arg("build").arg(&tar).arg("-o").arg(at.join("x")).args(["--exclude", "["]), at, 2, "[");
+    fails(rootvol().arg("build").arg(&tar).arg("-o").arg(at.join("x")).args(["--owner", "0:0", "--map-ids", "0:0:9"]), at, 2, "one owner");
+    fails(rootvol().args(["build", "-", "-", "-o"]).arg(at.join("x")), at, 2, "twice");
+    let output = fails(rootvol().arg("build").arg(&tar).args(["-o", "-", "--device"]), at, 2, "--device");
+    assert!(output.stdout.is_empty(), "an image went to standard output");
+    fails(rootvol().arg("build").arg(&tar).args(["-o", "/dev/null", "--device", "--format", "vhd"]), at, 2, "raw");
+}
+
+/// What `build` refuses for the format, `plan` does too.
+#[test]
+fn plan_refuses_what_a_format_cannot_hold() {
+    let (folder, tar) = folder_with_tar();
+    let plan = |arguments: &[&str], says: &str| {
+        fails(rootvol().arg("plan").arg(&tar).args(["--boot", "none", "--format", "vhd"]).args(arguments), folder.path(), 1, says);
+    };
+    plan(&["--size", "2041 GiB"], "raw");
+    plan(&["--sector-size", "4096"], "512");
+}
+
+/// Nothing that a build writes takes the place of what it is made from, by whatever name it is reached.
+#[test]
+fn no_output_replaces_an_input() {
+    let (folder, tar) = folder_with_tar();
+    let at = folder.path();
+    let (hard, soft, source) = (at.join("hard.tar"), at.join("soft.tar"), at.join("source"));
+    fs::hard_link(&tar, &hard).unwrap();
+    std::os::unix::fs::symlink(&tar, &soft).unwrap();
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("old.raw"), "the last image").unwrap();
+    fs::write(at.join("image.toml"), "[[partition]]\ntype = \"linux\"\nsource = \"rootfs.tar\"\n").unwrap();
+    let before = fs::read(&tar).unwrap();
+    let build = |arguments: &[&str]| {
+        let mut command = rootvol();
+        command.current_dir(at).arg("build").args(arguments).arg("--force");
+        command
+    };
+    for output in ["rootfs.tar", "hard.tar", "soft.tar"] {
+        fails(&mut build(&["rootfs.tar", "-o", output]), at, 1, "inputs");
+        fails(&mut build(&["rootfs.tar", "-o", "x.raw", "--report", output]), at, 1, "inputs");
+        fails(&mut build(&["rootfs.tar", "-o", "x.raw", "--blocks", output]), at, 1, "inputs");
+        fails(build(&["-", "-o", output]).stdin(fs::File::open(&tar).unwrap()), at, 1, "inputs");
+        let recipe = ["--recipe", "image.toml", "-o", output];
+        fails(&mut build(&recipe), at, 1, "inputs");
+    }
+    fails(&mut build(&["--recipe", "image.toml", "-o", "image.toml"]), at, 1, "inputs");
+    fails(&mut build(&["source", "-o", "source/old.raw"]), at, 1, "source directory");
+    let appended = fs::File::options().append(true).open(&tar).unwrap();
+    fails(build(&["rootfs.tar", "-o", "-"]).stdout(appended), at, 1, "inputs");
+    fails(&mut build(&["rootfs.tar", "-o", "x.raw", "--report", "./x.raw"]), at, 1, "two outputs");
+    fails(&mut build(&["rootfs.tar", "-o", "x.raw", "--report", "r", "--blocks", "r"]), at, 1, "two outputs");
+    assert!(fs::read(&tar).unwrap() == before, "the source was changed");
+    run(&mut build(&["source", "-o", "source/old.raw", "--exclude", "old.raw"]));
+}
+
+/// Documents are for those who ask for an AMI; a name that is taken is said before the work.
+#[test]
+fn documents_are_made_where_they_are_asked_for() {
+    let (folder, tar) = folder_with_tar();
+    let at = folder.path();
+    let build = |output: &str| {
+        let mut command = rootvol();
+        command.arg("build").arg(&tar).arg("-o").arg(at.join(output)).args(["--boot", "none"]);
+        command
+    };
+    let said = text(&mut build("plain.raw"));
+    assert!(!said.contains("withheld") && !said.contains("import"), "{said}");
+    fs::write(at.join("x.raw.import-snapshot.json"), "taken").unwrap();
+    fails(build("x.raw").args(["--bucket", "my-bucket", "--key", "x.raw"]), at, 1, "import-snapshot.json");
+}
+
+#[test]
+fn an_inspected_file_that_is_no_image_is_an_error() {
+    let (folder, tar) = folder_with_tar();
+    fails(rootvol().arg("inspect").arg(&tar), folder.path(), 1, "neither a partition table nor a filesystem");
 }
 
 #[test]
@@ -178,7 +254,16 @@ fn every_failing_system_call_is_an_error_or_harmless() {
     run(&mut whole);
     let expected = fs::read(&out).unwrap();
     fs::remove_file(&out).unwrap();
-    for (call, error) in [("write", "ENOSPC"), ("pwrite64", "EIO"), ("fsync", "EIO"), ("rename", "EACCES"), ("renameat", "EACCES"), ("renameat2", "EACCES"), ("ftruncate", "EFBIG"), ("pread64", "EIO")] {
+    for (call, error) in [
+        ("write", "ENOSPC"),
+        ("pwrite64", "EIO"),
+        ("fsync", "EIO"),
+        ("rename", "EACCES"),
+        ("renameat", "EACCES"),
+        ("renameat2", "EACCES"),
+        ("ftruncate", "EFBIG"),
+        ("pread64", "EIO"),
+    ] {
         let mut n = 1;
         loop {
             for entry in fs::read_dir(at).unwrap() {
@@ -200,7 +285,11 @@ fn every_failing_system_call_is_an_error_or_harmless() {
             assert!(!said.contains("panicked"), "{call} {n}: {said}");
             // Once it has its name it is whole; what may fail after that is the folder's own fsync.
             assert!(!out.exists() || fs::read(&out).unwrap() == expected, "{call} failed as number {n}, and half an output has the name: {said}");
-            let left: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).filter(|name| !name.to_string_lossy().ends_with(".json") && !name.to_string_lossy().ends_with(".jsonl")).collect();
+            let left: Vec<_> = fs::read_dir(at)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .filter(|name| !name.to_string_lossy().ends_with(".json") && !name.to_string_lossy().ends_with(".jsonl"))
+                .collect();
             assert_eq!(left.len(), if out.exists() { 2 } else { 1 }, "{call} {n} left {left:?}");
             n += if n < 12 { 1 } else { 7 };
         }
@@ -213,7 +302,8 @@ fn a_signal_cancels_with_its_exit_code_and_leaves_nothing() {
     let at = folder.path();
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         // A source that never ends: the signal comes while it is read.
-        let mut child = rootvol().args(["build", "-", "--boot", "none", "-o"]).arg(at.join("x.raw")).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            rootvol().args(["build", "-", "--boot", "none", "-o"]).arg(at.join("x.raw")).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&[0; 100]).unwrap();
         std::thread::sleep(Duration::from_millis(300));
@@ -228,7 +318,15 @@ fn a_signal_cancels_with_its_exit_code_and_leaves_nothing() {
         for i in 0..60 {
             fs::write(big.join(format!("{i}")), &noise).unwrap();
         }
-        let mut child = rootvol().arg("build").arg(&big).args(["--boot", "none", "--threads", "1", "-o"]).arg(at.join("x.raw")).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = rootvol()
+            .arg("build")
+            .arg(&big)
+            .args(["--boot", "none", "--threads", "1", "-o"])
+            .arg(at.join("x.raw"))
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let start = Instant::now();
         let temporary = || fs::read_dir(at).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().ends_with(".tmp"));
         while !temporary() && start.elapsed() < Duration::from_secs(20) && child.try_wait().unwrap().is_none() {
@@ -241,6 +339,21 @@ fn a_signal_cancels_with_its_exit_code_and_leaves_nothing() {
         let left: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["rootfs.tar"], "{signal}");
     }
+}
+
+/// A reader that stopped reading holds no signal up: on a pipe there is nothing to clean.
+#[test]
+fn a_signal_ends_a_build_into_a_pipe_that_nobody_reads() {
+    let (_folder, tar) = folder_with_tar();
+    let mut child = rootvol().arg("build").arg(&tar).args(["-o", "-", "--boot", "none"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    run(Command::new("kill").arg("-TERM").arg(child.id().to_string()));
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the signal was held up by the pipe");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(143));
 }
 
 #[test]

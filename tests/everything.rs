@@ -1,6 +1,8 @@
 //! A tree that has everything comes through a whole disk image without loss, judged by the running kernel, the
 //! checkers of each layer, and readers that are not ours.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "a test: it may panic and print")]
+
 mod common;
 
 use common::{judge, lab, root, run, text, tool};

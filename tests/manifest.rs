@@ -24,7 +24,7 @@ fn report(changes: &Value) -> Report {
         "disk": { "size_bytes": 2 * GIB, "sector_bytes": 512, "table": "gpt", "guid": "2f6f1ff5-4d4c-8d1f-9a52-0f9ad9e0a0c1", "signature": null },
         "partitions": [],
         "blocks": { "block_bytes": 524_288, "total": 4096, "data": 1200, "zero": 40, "unused": 2856, "linear_checksum": "B4VNL+8pega6gWheZgwzLeNtXRjVRpJ9MNqtbX/aFUE=" },
-        "boot": { "mode": "uefi", "architecture": "x86_64", "loader": "grub", "loader_path": "/usr/lib/shim/shimx64.efi.signed", "kernel": "/boot/vmlinuz-6.1.0", "initramfs": null, "cmdline": null },
+        "boot": { "mode": "uefi", "architecture": "x86_64", "loader": "grub", "loader_path": "/usr/lib/shim/shimx64.efi.signed", "kernel": "/boot/vmlinuz-6.1.0", "initramfs": null, "cmdline": null, "grub_packages": [] },
         "sources": ["rootfs.tar.zst"],
         "notes": []
     });
@@ -81,7 +81,8 @@ fn cases() -> Vec<(&'static str, Report, Ami, &'static [&'static str])> {
         ("data disk", report(&json!({ "boot": null, "version": null })), ami(&none), &["import-snapshot.json"]),
         ("boots in a way of its own", report(&json!({ "boot": null })), ami(&json!({ "architecture": "x86_64", "boot_mode": "legacy-bios" })), SNAPSHOT),
         ("data disk without a name", report(&json!({ "boot": null, "name": null, "version": null })), ami(&none), &["import-snapshot.json"]),
-        ("no bucket", report(&none), serde_json::from_value(none.clone()).unwrap(), &["register-image.json"]),
+        ("no bucket", report(&none), serde_json::from_value(json!({ "architecture": "x86_64" })).unwrap(), &["register-image.json"]),
+        ("no AMI asked for", report(&none), serde_json::from_value(none.clone()).unwrap(), &[]),
     ]
 }
 
@@ -169,6 +170,12 @@ fn what_import_image_refuses_is_refused_with_the_rule_and_the_route() {
         (json!({}), json!({ "boot_mode": "uefi-preferred" }), "uefi-preferred", true),
         (json!({ "boot": { "loader": "systemd-boot" } }), json!({}), "demands GRUB, the image boots by systemd-boot", true),
         (json!({ "boot": { "loader": "uki" } }), json!({}), "demands GRUB", true),
+        (
+            json!({ "boot": { "loader": "uki", "grub_packages": ["Debian: shim-signed"] } }),
+            json!({}),
+            "register-image make the AMI, or install GRUB in the tree: Debian: shim-signed",
+            true,
+        ),
         (json!({ "disk": { "size_bytes": 8 * TIB } }), json!({}), "below 8 TiB, not 8 TiB", true),
         (json!({ "disk": { "table": "none" } }), json!({}), "No valid partitions", true),
         (json!({ "boot": null }), json!({}), "data disk", false),

@@ -1,5 +1,7 @@
 //! Every command and code block of the README runs here (the test command itself is run by `.ci/run`).
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, unreachable_pub, reason = "a test: it may panic and print")]
+
 mod common;
 
 use common::{lab, run};
@@ -23,8 +25,8 @@ fn program() -> Result<(), Box<dyn std::error::Error>> {
     // readme: begin
     let tree = rootvol::source::open("rootfs.tar.zst")?;
     let disk = rootvol::DiskSpec::bootable(tree).name("web").free(Size::gib(1)).plan()?; // nothing is written yet
-    println!("{disk}");                                                                  // map, sizes, loader, kernel
-    let report = disk.write_file("web.vhd", Format::Vhd)?;                               // atomic, hashed
+    println!("{disk}"); // map, sizes, loader, kernel
+    let report = disk.write_file("web.vhd", Format::Vhd)?; // atomic, hashed
     let request = report.import_image("my-bucket", "images/web.vhd")?;
     std::fs::write("import-image.json", request.to_json())?;
     // readme: end

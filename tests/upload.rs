@@ -1,5 +1,7 @@
 //! The example of an uploader in the same process runs.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "a test: it may panic and print")]
+
 #[path = "examples/upload.rs"]
 mod upload;
 

@@ -82,6 +82,24 @@ impl Distro {
         [&self.image_id, &self.id].into_iter().find(|text| free(text)).map_or_else(|| "linux".to_owned(), Clone::clone)
     }
 
+    /// What to install so that the tree boots by GRUB and ImportImage takes it, a line a way; none on arm64, which it refuses, and where no
+    /// package brings an EFI image of GRUB.
+    pub(super) fn grub_packages(&self, architecture: Architecture) -> Vec<String> {
+        if architecture == Architecture::Arm64 {
+            return Vec::new();
+        }
+        let debian = "Debian, Ubuntu: shim-signed grub-efi-amd64-signed".to_owned();
+        let fedora = "Fedora, RHEL: shim-x64 grub2-efi-x64 (Amazon Linux 2023: grub2-efi-x64-ec2)".to_owned();
+        let suse = "SUSE: shim grub2-x86_64-efi".to_owned();
+        match self.family() {
+            Family::Debian => vec![debian],
+            Family::Fedora => vec![fedora],
+            Family::Suse => vec![suse],
+            Family::Arch | Family::Alpine => Vec::new(),
+            Family::Other => vec![debian, fedora, suse],
+        }
+    }
+
     /// What to install so that the tree boots, a line a way.
     pub(super) fn packages(&self, architecture: Option<Architecture>) -> Vec<String> {
         let arm = architecture == Some(Architecture::Arm64);

@@ -17,7 +17,7 @@ use super::files::{Files, TreeFile};
 use super::find::Found;
 use super::kernel::Kernel;
 use super::loader::{SystemdBoot, Uki};
-use super::{Architecture, Identities, Options};
+use super::{Identities, Options};
 use crate::error::Result;
 
 /// Places systemd-boot, kernels and entries. Returns the command line.
@@ -148,13 +148,4 @@ pub(super) fn file_name_part(bytes: &[u8]) -> String {
     let text: String =
         String::from_utf8_lossy(bytes).chars().map(|c| if c.is_ascii_graphic() && !"\"*/:<>?\\|".contains(c) { c } else { '_' }).take(120).collect();
     if text.is_empty() || text.bytes().all(|byte| byte == b'.') { "linux".to_owned() } else { text }
-}
-
-/// Why ImportImage does not take this disk, and the route that does.
-pub(super) fn import_image_refused(loader: &str, architecture: Architecture, packages: &[String]) -> String {
-    format!(
-        "ImportImage takes Linux with GRUB only, and this disk boots with {loader}: import it as a snapshot (import-snapshot) and register that \
-         (register-image, {architecture}, boot mode uefi); or install GRUB in the tree: {}",
-        packages.join(" | ")
-    )
 }

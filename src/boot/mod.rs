@@ -31,11 +31,12 @@ mod pe;
 mod tests;
 mod version;
 
+pub use crate::report::Architecture;
 pub use files::TreeFile;
 pub use find::{Found, find};
 pub use kernel::Kernel;
 pub use mend::mend;
-pub use options::{Architecture, Identities, InitramfsChoice, LoaderChoice, Mode, Mount, Options, RootBy};
+pub use options::{Identities, InitramfsChoice, LoaderChoice, Mount, Options, RootBy};
 
 use crate::content::{ContentStore, Contents};
 use crate::error::{Error, Result};
@@ -58,8 +59,6 @@ pub struct Prepared {
     pub architecture: Architecture,
     /// How it boots.
     pub summary: BootSummary,
-    /// Why ImportImage would refuse the disk, and the route that works; `None` if nothing here stands against it.
-    pub import_image_refused: Option<String>,
     /// What a person should know: what was taken, made, kept, found odd.
     pub notes: Vec<String>,
 }
@@ -108,9 +107,7 @@ pub fn prepare(tree: Tree, taken_esp: Option<&Tree>, contents: &mut ContentStore
     let selection = found.select(options)?;
     let files = Files::new(&tree, contents);
     let mut changes = Changes::default();
-    let packages = found.distro.packages(Some(selection.architecture));
-    let refused = |loader: &str| Some(entries::import_image_refused(loader, selection.architecture, &packages));
-    let (loader, loader_path, cmdline, import_image_refused) = match selection.taken {
+    let (loader, loader_path, cmdline) = match selection.taken {
         Taken::Grub(grub) => {
             let beneath = |path: &[u8]| path.strip_prefix(&mount_point[..]).is_some_and(|rest| rest.starts_with(b"/"));
             if mount_point == b"boot" || selection.kernels.iter().any(|kernel| beneath(&kernel.file.path)) {
@@ -120,15 +117,15 @@ pub fn prepare(tree: Tree, taken_esp: Option<&Tree>, contents: &mut ContentStore
                 )));
             }
             let cmdline = grub::prepare(&files, &found, grub, &selection.kernels, options, ids, &mut changes)?;
-            ("grub", grub.image.shown(), cmdline, None)
+            ("grub", grub.image.shown(), cmdline)
         }
         Taken::Uki(uki, loader) => {
             entries::prepare_uki(&files, uki, loader, options, ids, &mount_point, &mut changes)?;
-            ("uki", uki.image.shown(), None, refused("a UKI"))
+            ("uki", uki.image.shown(), None)
         }
         Taken::SystemdBoot(loader) => {
             let cmdline = entries::prepare(&files, &found, loader, &selection.kernels, options, ids, &mut changes)?;
-            ("systemd-boot", loader.image.shown(), Some(cmdline), refused("systemd-boot"))
+            ("systemd-boot", loader.image.shown(), Some(cmdline))
         }
     };
     let fstab = fstab::decide(&files, ids, &mount_point)?;
@@ -147,10 +144,11 @@ pub fn prepare(tree: Tree, taken_esp: Option<&Tree>, contents: &mut ContentStore
         kernel: kernel.map(|kernel| kernel.file.shown()),
         initramfs: kernel.and_then(|kernel| kernel.initramfs.as_ref()).map(TreeFile::shown),
         cmdline,
+        grub_packages: if loader == "grub" { Vec::new() } else { found.distro.grub_packages(selection.architecture) },
     };
     let architecture = selection.architecture;
     let (root, esp, notes) = changes.apply(tree, trim(&mount_point), contents, ids.epoch)?;
-    Ok(Prepared { root, esp, esp_mount_point: mount_point, architecture, summary, import_image_refused, notes })
+    Ok(Prepared { root, esp, esp_mount_point: mount_point, architecture, summary, notes })
 }
 
 /// Containers' trees often have no init; the kernel would stop with a panic.

@@ -1,18 +1,12 @@
 //! What the caller chooses, and the identifiers that the planner has given.
 
+use super::Architecture;
 use crate::error::{Error, Result};
+use crate::text::{Text, words};
 use crate::tree::Timestamp;
-use std::fmt;
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Error as _, Serialize, Serializer};
 use std::str::FromStr;
-
-/// Whether a disk is made to boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// UEFI, from an EFI system partition.
-    Uefi,
-    /// A data disk.
-    None,
-}
 
 /// Which loader starts the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,18 +22,7 @@ pub enum LoaderChoice {
     SystemdBoot,
 }
 
-impl LoaderChoice {
-    /// The word in recipes: `auto`, `grub`, `uki` or `systemd-boot`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Grub => "grub",
-            Self::Uki => "uki",
-            Self::SystemdBoot => "systemd-boot",
-        }
-    }
-}
+words!(LoaderChoice, "a loader", [Auto = "auto", Grub = "grub", Uki = "uki", SystemdBoot = "systemd-boot"]);
 
 /// How the command line names the root filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,28 +38,10 @@ pub enum RootBy {
     None,
 }
 
-/// The processor that a disk boots on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Architecture {
-    /// 64-bit x86.
-    X86_64,
-    /// 64-bit Arm.
-    Arm64,
-}
+words!(RootBy, "a way to name the root", [PartUuid = "partuuid", Uuid = "uuid", Label = "label", None = "none"]);
 
+/// UEFI's, GRUB's and the kernel's names of an architecture.
 impl Architecture {
-    /// Both, in the order in which they are looked for.
-    pub(super) const ALL: [Self; 2] = [Self::X86_64, Self::Arm64];
-
-    /// EC2's name: `x86_64` or `arm64`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Arm64 => "arm64",
-        }
-    }
-
     /// UEFI's suffix in file names, lower case (UEFI specification, section 3.5.1.1).
     pub(super) const fn efi_suffix(self) -> &'static str {
         match self {
@@ -110,56 +75,6 @@ impl Architecture {
     }
 }
 
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// Reads one of a few words.
-fn one_of<T: Copy>(what: &str, text: &str, words: &[(&str, T)]) -> Result<T> {
-    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
-        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        Error::invalid(format!("{text:?} is not a {what}: one of {} was expected", known.join(", ")))
-    })
-}
-
-impl FromStr for Mode {
-    type Err = Error;
-
-    /// Reads `uefi` or `none`.
-    fn from_str(text: &str) -> Result<Self> {
-        one_of("boot mode", text, &[("uefi", Self::Uefi), ("none", Self::None)])
-    }
-}
-
-impl FromStr for LoaderChoice {
-    type Err = Error;
-
-    /// Reads `auto`, `grub`, `uki` or `systemd-boot`.
-    fn from_str(text: &str) -> Result<Self> {
-        one_of("loader", text, &[("auto", Self::Auto), ("grub", Self::Grub), ("uki", Self::Uki), ("systemd-boot", Self::SystemdBoot)])
-    }
-}
-
-impl FromStr for RootBy {
-    type Err = Error;
-
-    /// Reads `partuuid`, `uuid`, `label` or `none`.
-    fn from_str(text: &str) -> Result<Self> {
-        one_of("way to name the root", text, &[("partuuid", Self::PartUuid), ("uuid", Self::Uuid), ("label", Self::Label), ("none", Self::None)])
-    }
-}
-
-impl FromStr for Architecture {
-    type Err = Error;
-
-    /// Reads `x86_64` or `arm64`.
-    fn from_str(text: &str) -> Result<Self> {
-        one_of("architecture", text, &[("x86_64", Self::X86_64), ("arm64", Self::Arm64)])
-    }
-}
-
 /// Which initramfs goes with the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum InitramfsChoice {
@@ -170,6 +85,35 @@ pub enum InitramfsChoice {
     None,
     /// This file of the tree.
     Path(Vec<u8>),
+}
+
+impl FromStr for InitramfsChoice {
+    type Err = Error;
+
+    /// Reads `auto`, `none` or a path.
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "none" => Self::None,
+            path => Self::Path(path.as_bytes().to_vec()),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for InitramfsChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text::new("\"auto\", \"none\" or a path in the tree"))
+    }
+}
+
+impl Serialize for InitramfsChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::None => serializer.serialize_str("none"),
+            Self::Path(path) => serializer.serialize_str(std::str::from_utf8(path).map_err(|_| S::Error::custom("a path that is not UTF-8"))?),
+        }
+    }
 }
 
 /// How the disk is to boot. All paths are paths in the tree.

@@ -1,12 +1,15 @@
 //! The command line. Words mean one thing everywhere: `--format` is the output's format, `--input-format` the input's.
 
-use crate::error::{Error, Result};
-use crate::recipe::{DiskSize, Owner, Recipe};
-use crate::source;
-use crate::units::Size;
+use crate::boot::{Architecture, InitramfsChoice, LoaderChoice, RootBy};
+use crate::disk::{BootMode, DiskSize};
+use crate::error::Result;
+use crate::format::Format;
 use crate::guid::Guid;
+use crate::partition::TableKind;
+use crate::recipe::{Owner, Recipe};
+use crate::source::{self, Holes, IdMap};
+use crate::units::Size;
 use clap::{Args, Parser, Subcommand};
-use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -42,7 +45,7 @@ pub(super) struct ImageArgs {
     pub(super) allow_source: Vec<PathBuf>,
     /// Format of the image: raw, vhd (dynamic) or vhd-fixed; without it the output's extension tells, else raw.
     #[arg(long, value_name = "FORMAT")]
-    pub(super) format: Option<String>,
+    pub(super) format: Option<Format>,
     /// Name of the image; identifiers derive from it.
     #[arg(long)]
     pub(super) name: Option<String>,
@@ -54,35 +57,35 @@ pub(super) struct ImageArgs {
     pub(super) seed: Option<Guid>,
     /// Make it bootable (uefi) or not (none); without it: uefi where the tree has a kernel.
     #[arg(long, value_name = "MODE")]
-    pub(super) boot: Option<String>,
+    pub(super) boot: Option<BootMode>,
     /// Boot loader: auto, grub, uki or systemd-boot.
     #[arg(long)]
-    pub(super) loader: Option<String>,
+    pub(super) loader: Option<LoaderChoice>,
     /// Kernel command line; root= is added unless it is there.
     #[arg(long)]
     pub(super) cmdline: Option<String>,
     /// How the command line names the root filesystem: partuuid, uuid, label or none.
     #[arg(long, value_name = "HOW")]
-    pub(super) root: Option<String>,
+    pub(super) root: Option<RootBy>,
     /// Kernel in the tree, in place of the newest.
     #[arg(long, value_name = "PATH")]
     pub(super) kernel: Option<String>,
     /// Initramfs in the tree, in place of the one that fits the kernel; `none` for none.
     #[arg(long, value_name = "PATH")]
-    pub(super) initramfs: Option<String>,
+    pub(super) initramfs: Option<InitramfsChoice>,
     /// Boot loader's file in the tree, in place of the one that is found.
     #[arg(long, value_name = "PATH")]
     pub(super) loader_path: Option<String>,
     /// Partition table: gpt, mbr or none.
     #[arg(long)]
-    pub(super) table: Option<String>,
+    pub(super) table: Option<TableKind>,
     /// Size of the disk, such as "8 GiB"; without it: what is needed plus --free.
     #[arg(long)]
     pub(super) size: Option<Size>,
     /// The disk's size is rounded up to a multiple of this [default: 1 GiB].
     #[arg(long, value_name = "SIZE")]
     pub(super) align_size: Option<Size>,
-    /// Free space in the root filesystem, at least, where the size is not given.
+    /// Free space in the root filesystem, at least [default: 256 MiB where no size is given].
     #[arg(long, value_name = "SIZE")]
     pub(super) free: Option<Size>,
     /// Bytes in a sector: 512, or 4096 (raw only).
@@ -96,19 +99,19 @@ pub(super) struct ImageArgs {
     pub(super) one_file_system: bool,
     /// Give every entry this owner and group, such as 0:0.
     #[arg(long, value_name = "UID:GID")]
-    pub(super) owner: Option<String>,
+    pub(super) owner: Option<Owner>,
     /// Map COUNT user and group ids from HOST on to IMAGE on (as in /etc/subuid).
     #[arg(long, value_name = "IMAGE:HOST:COUNT")]
-    pub(super) map_ids: Vec<String>,
+    pub(super) map_ids: Vec<IdMap>,
     /// Holes of the sources: keep, or none (they become zeros).
     #[arg(long, value_name = "HOW")]
-    pub(super) holes: Option<String>,
+    pub(super) holes: Option<Holes>,
     /// Folder for what has to be spooled from compressed or piped input.
     #[arg(long, value_name = "DIR")]
     pub(super) spool_dir: Option<PathBuf>,
     /// Architecture of the AMI: x86_64 or arm64; must agree with the kernel.
     #[arg(long)]
-    pub(super) architecture: Option<String>,
+    pub(super) architecture: Option<Architecture>,
     /// S3 bucket that the image will be uploaded to; asks for the import documents.
     #[arg(long)]
     pub(super) bucket: Option<String>,
@@ -169,7 +172,7 @@ pub(super) struct InspectArgs {
     pub(super) image: PathBuf,
     /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
     #[arg(long, value_name = "FORMAT")]
-    pub(super) input_format: Option<String>,
+    pub(super) input_format: Option<Format>,
     /// Print as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -177,46 +180,35 @@ pub(super) struct InspectArgs {
 
 impl ImageArgs {
     /// Lays the options over a recipe.
-    pub(super) fn lay_over(&self, recipe: &mut Recipe) -> Result<()> {
+    pub(super) fn lay_over(&self, recipe: &mut Recipe) {
         set(&mut recipe.name, self.name.clone());
         set(&mut recipe.version, self.image_version.clone());
         set(&mut recipe.seed, self.seed);
-        if let Some(table) = &self.table {
-            recipe.disk.table = word("table", table)?;
-        }
+        recipe.disk.table = self.table.unwrap_or(recipe.disk.table);
         if let Some(size) = self.size {
             recipe.disk.size = DiskSize::Exact(size);
         }
         set(&mut recipe.disk.align_size, self.align_size);
         set(&mut recipe.disk.sector_size, self.sector_size);
         let mut boot = recipe.boot.take().unwrap_or_default();
-        if let Some(mode) = &self.boot {
-            boot.mode = Some(word("boot mode", mode)?);
-        }
-        if let Some(loader) = &self.loader {
-            boot.loader = word("loader", loader)?;
-        }
+        boot.mode = self.boot.unwrap_or(boot.mode);
+        boot.loader = self.loader.unwrap_or(boot.loader);
         set(&mut boot.cmdline, self.cmdline.clone());
-        if let Some(root) = &self.root {
-            boot.root = Some(word("way to name the root", root)?);
-        }
+        boot.root = self.root.unwrap_or(boot.root);
         set(&mut boot.kernel, self.kernel.clone());
         if let Some(initramfs) = &self.initramfs {
-            boot.initramfs = word("initramfs", initramfs)?;
+            boot.initramfs = initramfs.clone();
         }
         set(&mut boot.loader_path, self.loader_path.clone());
         recipe.boot = Some(boot);
         let mut ami = recipe.ami.take();
         if self.architecture.is_some() || self.bucket.is_some() || self.key.is_some() {
             let ami = ami.get_or_insert_default();
-            if let Some(architecture) = &self.architecture {
-                ami.architecture = Some(word("architecture", architecture)?);
-            }
+            set(&mut ami.architecture, self.architecture);
             set(&mut ami.bucket, self.bucket.clone());
             set(&mut ami.key, self.key.clone());
         }
         recipe.ami = ami;
-        Ok(())
     }
 
     /// How sources of the command line are read.
@@ -224,16 +216,10 @@ impl ImageArgs {
         let mut options = source::Options::default();
         options.exclude.clone_from(&self.exclude);
         options.one_file_system = self.one_file_system;
-        if let Some(owner) = &self.owner {
-            let Owner { uid, gid } = word("owner (UID:GID, such as 0:0)", owner)?;
-            options.owner = Some((uid, gid));
-        }
-        options.map_ids = self.map_ids.iter().map(|map| map.parse()).collect::<Result<_>>()?;
-        options.holes = match self.holes.as_deref() {
-            None | Some("keep") => source::Holes::Keep,
-            Some("none") => source::Holes::None,
-            Some(other) => return Err(Error::invalid(format!("{other:?} is no way to treat holes: keep or none was expected"))),
-        };
+        options.owner = self.owner.map(|owner| (owner.uid, owner.gid));
+        options.map_ids.clone_from(&self.map_ids);
+        options.holes = self.holes.unwrap_or_default();
+        options.check()?;
         Ok(options)
     }
 }
@@ -243,10 +229,4 @@ fn set<T>(place: &mut Option<T>, option: Option<T>) {
     if option.is_some() {
         *place = option;
     }
-}
-
-/// Reads a word as the recipe would.
-fn word<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
-    let value = serde::de::IntoDeserializer::<serde::de::value::Error>::into_deserializer(text);
-    T::deserialize(value).map_err(|error| Error::invalid(format!("{text:?} is no {what}: {error}")))
 }

@@ -9,7 +9,7 @@ use crate::disk::{Disk, WriteOptions};
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::format::Format;
 use crate::manifest;
-use crate::recipe::{self, Given, LoadOptions, Recipe};
+use crate::recipe::{Given, LoadOptions, Recipe};
 use crate::report::Report;
 use crate::source::{self, Source};
 use crate::stream::{Cancel, Progress};
@@ -25,7 +25,11 @@ const SPOOL_FOLDER: &str = "/var/tmp";
 
 pub(super) fn plan(args: &PlanArgs) -> Result<()> {
     let recipe = describe(&args.image)?;
+    let format = format_of(&args.image, &recipe);
     let disk = plan_disk(&recipe, &args.image, Path::new(SPOOL_FOLDER))?;
+    if let Some(format) = format {
+        disk.check_format(format)?;
+    }
     if args.json { show::json(&disk.outline()) } else { show::text(&disk.to_string()) }
 }
 
@@ -40,8 +44,17 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
     if to_stdout && io::stdout().is_terminal() {
         return Err(Error::new(ErrorKind::Usage, "an image is not for a terminal; send standard output to a file or a pipe"));
     }
+    if to_stdout && args.device {
+        return Err(Error::new(ErrorKind::Usage, "standard output is no block device: --device goes with -o /dev/…"));
+    }
     let recipe = describe(&args.image)?;
-    let format = format_of(args, &recipe, path)?;
+    let format = match format_of(&args.image, &recipe) {
+        Some(format) if args.device && args.image.format.is_some() && format != Format::Raw => {
+            return Err(Error::new(ErrorKind::Usage, format!("a block device holds the disk itself, format raw; {format} was asked for")));
+        }
+        _ if args.device => Format::Raw,
+        format => format.or_else(|| Format::from_extension(path)).unwrap_or(Format::Raw),
+    };
     if !to_stdout && !args.device {
         refuse_early(path, args.force)?;
     }
@@ -50,7 +63,12 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
 
     let bar = Bar::new(args.quiet);
     let cancel = Cancel::new();
-    signals.hold();
+    // A pipe has nothing to clean up, and its reader may never let a write return.
+    if to_stdout {
+        refuse_open_input(&disk, "/dev/stdout")?;
+    } else {
+        signals.hold();
+    }
     let mut options = WriteOptions { force: args.force, cancel: cancel.clone(), ..WriteOptions::default() };
     options.stream.file_sha256 = args.file_sha256;
     if let Some(threads) = threads {
@@ -72,15 +90,25 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
     let built = built?;
     if args.json {
         let json = built.report.to_json();
-        return if to_stdout { show::say(json.trim_end()); Ok(()) } else { show::text(&json) };
+        return if to_stdout {
+            show::say(json.trim_end());
+            Ok(())
+        } else {
+            show::text(&json)
+        };
     }
     if args.quiet {
         return Ok(());
     }
-    let mut said = summary(&built, start.elapsed());
     let image = if to_stdout { PathBuf::from("image") } else { path.to_path_buf() };
+    let mut said = summary(&built, &image, start.elapsed());
     said.push_str(&next(&built.report, &image, &ami));
-    if to_stdout { show::say(said.trim_end()); Ok(()) } else { show::text(&said) }
+    if to_stdout {
+        show::say(said.trim_end());
+        Ok(())
+    } else {
+        show::text(&said)
+    }
 }
 
 /// The recipe that the command line stands for: the file's, with the options laid over it.
@@ -89,7 +117,7 @@ fn describe(args: &ImageArgs) -> Result<Recipe> {
         Some(path) => Recipe::load(path, &LoadOptions { allow_source: args.allow_source.clone() })?,
         None => Recipe::default(),
     };
-    args.lay_over(&mut recipe).map_err(as_usage)?;
+    args.lay_over(&mut recipe);
     recipe.check().map_err(as_usage)?;
     Ok(recipe)
 }
@@ -99,12 +127,19 @@ fn plan_disk(recipe: &Recipe, args: &ImageArgs, spool_folder: &Path) -> Result<D
     let spool_folder = args.spool_dir.clone().unwrap_or_else(|| spool_folder.to_path_buf());
     let mut options = args.source_options().map_err(as_usage)?;
     options.spool_folder = Some(spool_folder.clone());
+    if args.sources.iter().filter(|source| is_stdin(source)).count() > 1 {
+        return Err(Error::new(ErrorKind::Usage, "standard input (-) is named twice as a source; it can be read once"));
+    }
     let sources = args.sources.iter().map(|source| open(source, &options)).collect::<Result<Vec<_>>>()?;
     let root = if sources.is_empty() { None } else { Some(source::layered(sources)?) };
     let given = Given { spool_folder: Some(spool_folder), root, epoch: source_date_epoch()? };
     let mut spec = recipe.disk_spec(given)?;
+    spec.inputs.extend(args.recipe.clone());
+    if args.sources.iter().any(|source| is_stdin(source)) {
+        spec.inputs.push(PathBuf::from("/dev/stdin"));
+    }
     if let Some(free) = args.free {
-        spec.free = free;
+        spec.free = Some(free);
         for partition in spec.partitions.iter_mut().filter(|partition| partition.is_root()) {
             partition.free = Some(free);
         }
@@ -112,8 +147,20 @@ fn plan_disk(recipe: &Recipe, args: &ImageArgs, spool_folder: &Path) -> Result<D
     spec.plan()
 }
 
+fn is_stdin(source: &OsStr) -> bool {
+    source == OsStr::new("-")
+}
+
+/// Refuses to write to `standard`, where the shell has opened a source as it; one that it emptied is past help.
+fn refuse_open_input(disk: &Disk, standard: &str) -> Result<()> {
+    match std::fs::metadata(standard) {
+        Ok(metadata) if metadata.is_file() => disk.refuse_inputs(Path::new(standard)),
+        _ => Ok(()),
+    }
+}
+
 fn open(source: &OsStr, options: &source::Options) -> Result<Source> {
-    if source == OsStr::new("-") { source::from_reader("standard input", io::stdin(), options) } else { source::open_with(Path::new(source), options) }
+    if is_stdin(source) { source::from_reader("standard input", io::stdin(), options) } else { source::open_with(Path::new(source), options) }
 }
 
 /// The build's own time, by the convention of reproducible-builds.org.
@@ -124,17 +171,9 @@ fn source_date_epoch() -> Result<Option<i64>> {
     seconds.map(Some).ok_or_else(bad)
 }
 
-/// The option, else the recipe, else the extension, else raw.
-fn format_of(args: &BuildArgs, recipe: &Recipe, output: &Path) -> Result<Format> {
-    if let Some(format) = &args.image.format {
-        return format.parse().map_err(as_usage);
-    }
-    let of_recipe = recipe.disk.format.map(|format| match format {
-        recipe::Format::Raw => Format::Raw,
-        recipe::Format::Vhd => Format::Vhd,
-        recipe::Format::VhdFixed => Format::VhdFixed,
-    });
-    Ok(of_recipe.or_else(|| Format::from_extension(output)).unwrap_or(Format::Raw))
+/// The option's format, else the recipe's; without either the output's extension tells.
+fn format_of(args: &ImageArgs, recipe: &Recipe) -> Option<Format> {
+    args.format.or(recipe.disk.format)
 }
 
 /// What stands in the way of the output is said before the long work.
@@ -142,7 +181,11 @@ fn refuse_early(path: &Path, force: bool) -> Result<()> {
     let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() || metadata.is_symlink() => {
-            if force { Ok(()) } else { Err(named(Error::new(ErrorKind::Exists, "the output exists already (--force replaces it)"))) }
+            if force {
+                Ok(())
+            } else {
+                Err(named(Error::new(ErrorKind::Exists, "the output exists already (--force replaces it)")))
+            }
         }
         Ok(metadata) if metadata.is_dir() => Err(named(Error::invalid("the output is a folder; a file name was expected"))),
         Ok(_) => Err(named(Error::invalid("the output is no regular file; --device writes to a block device, in place"))),
@@ -152,7 +195,7 @@ fn refuse_early(path: &Path, force: bool) -> Result<()> {
 }
 
 /// The last lines of a build: what boots, what is in it, what there is to upload.
-fn summary(built: &Built, took: Duration) -> String {
+fn summary(built: &Built, image: &Path, took: Duration) -> String {
     let Report { file, disk, partitions, blocks, boot, notes, .. } = &built.report;
     let mut lines = Vec::new();
     for note in notes {
@@ -165,7 +208,15 @@ fn summary(built: &Built, took: Duration) -> String {
         let kernel = boot.kernel.as_deref().unwrap_or("in the UKI");
         let initramfs = boot.initramfs.as_deref().unwrap_or("none");
         let shown = |text: &str| escape(text.as_bytes());
-        lines.push(format!("boot: {} {}, {} ({}), kernel {}, initramfs {}", boot.mode, boot.architecture, boot.loader, shown(&boot.loader_path), shown(kernel), shown(initramfs)));
+        lines.push(format!(
+            "boot: {} {}, {} ({}), kernel {}, initramfs {}",
+            boot.mode,
+            boot.architecture,
+            boot.loader,
+            shown(&boot.loader_path),
+            shown(kernel),
+            shown(initramfs)
+        ));
     }
     for partition in partitions {
         let mut line = format!("partition {}: {}, {}", partition.number, partition.partition_type, Size::bytes(partition.size_bytes));
@@ -175,9 +226,15 @@ fn summary(built: &Built, took: Duration) -> String {
         lines.push(line);
     }
     let upload = Size::bytes((blocks.data + blocks.zero) * BLOCK_BYTES);
-    lines.push(format!("blocks: {} data, {} zero, {} unused; {upload} to upload as blocks, {} as a file", blocks.data, blocks.zero, blocks.unused, Size::bytes(file.size_bytes)));
+    lines.push(format!(
+        "blocks: {} data, {} zero, {} unused; {upload} to upload as blocks, {} as a file",
+        blocks.data,
+        blocks.zero,
+        blocks.unused,
+        Size::bytes(file.size_bytes)
+    ));
     let size = Size::bytes(disk.size_bytes);
-    let name = built.files.last().map_or_else(|| "the image".into(), |path| escape(path.as_os_str().as_encoded_bytes()));
+    let name = escape(image.as_os_str().as_encoded_bytes());
     lines.push(format!("{name}: {} of a disk of {size}, in {:.2} s", file.format, took.as_secs_f64()));
     lines.join("\n") + "\n"
 }

@@ -5,7 +5,6 @@ use serde::Serialize;
 use std::io::{self, Write as _};
 
 /// Prints text on standard output. A reader that has read enough and went away is no error for text.
-#[expect(clippy::print_stdout, reason = "this is the one place that prints")]
 pub(super) fn text(text: &str) -> Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("cannot write to standard output", error)),

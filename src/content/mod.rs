@@ -19,6 +19,12 @@ pub trait Contents: Send + Sync {
     /// [`ErrorKind::SourceChanged`] where the bytes are no longer what was scanned, [`ErrorKind::Io`].
     fn read_exact_at(&self, id: ContentId, offset_bytes: u64, out: &mut [u8]) -> Result<()>;
 
+    /// Whether one of the host's files that are read is this one, as far as its metadata tell: no output may replace it.
+    fn reads(&self, file: &std::fs::Metadata) -> bool {
+        let _ = file;
+        false
+    }
+
     /// Says which contents will be read next, in order. A hint.
     fn prefetch(&self, ids: &[ContentId]) {
         let _ = ids;
@@ -77,6 +83,10 @@ impl Contents for ContentStore {
     fn read_exact_at(&self, id: ContentId, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
         let (base, contents) = self.part(id).ok_or_else(|| Error::invalid(format!("contents {} of a store that has {}", id.0, self.next)))?;
         contents.read_exact_at(ContentId(id.0 - base), offset_bytes, out)
+    }
+
+    fn reads(&self, file: &std::fs::Metadata) -> bool {
+        self.parts.iter().any(|(_, contents)| contents.reads(file))
     }
 
     fn prefetch(&self, ids: &[ContentId]) {

@@ -15,10 +15,10 @@ mod spec;
 mod write;
 
 pub use spec::{
-    BootMode, DEFAULT_ALIGN_SIZE, DEFAULT_EPOCH, DEFAULT_FREE, DiskSize, DiskSpec, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, PARTITION_ALIGN_BYTES,
-    PartitionSize, PartitionSpec,
+    BootMode, DEFAULT_ALIGN_SIZE, DEFAULT_EPOCH, DEFAULT_FREE, DiskSize, DiskSpec, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, FilesystemKind,
+    PARTITION_ALIGN_BYTES, PartitionSize, PartitionSpec,
 };
-pub use write::{Unnamed, WriteOptions, Written};
+pub use write::{OnProgress, Unnamed, WriteOptions, Written};
 
 use crate::content::ContentStore;
 use crate::error::Result;
@@ -30,6 +30,7 @@ use crate::stream;
 use crate::tree::Timestamp;
 use crate::units::{BLOCK_LEN, BlockIndex};
 use plan::Drafted;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -81,6 +82,12 @@ struct Inner {
     /// The image file's own identifier.
     image_id: Guid,
     epoch: Timestamp,
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk").field("summary", &self.0.summary).field("partitions", &self.0.partitions).finish_non_exhaustive()
+    }
 }
 
 impl Disk {

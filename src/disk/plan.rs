@@ -6,9 +6,9 @@
 //! ```
 //! Pure but for the heads of kernels and loaders, which say for which architecture the disk is.
 
-use super::place::{identities, place};
-use super::spec::{BootMode, DiskSize, DiskSpec, Ext4Settings, FatSettings, Filesystem, PartitionSize, PartitionSpec};
 use super::Disk;
+use super::place::{identities, place};
+use super::spec::{BootMode, DEFAULT_FREE, DiskSize, DiskSpec, Filesystem, FilesystemKind, PartitionSize, PartitionSpec};
 use crate::boot::{self, Architecture};
 use crate::content::ContentStore;
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +16,7 @@ use crate::guid::Guid;
 use crate::partition::TableKind;
 use crate::report::BootSummary;
 use crate::source::{self, Source};
-use crate::tree::{Metadata, NewNode, Tree, TreeBuilder};
+use crate::tree::{Metadata, NewNode, Timestamp, Tree, TreeBuilder};
 use std::path::PathBuf;
 
 /// A partition on its way to a place.
@@ -49,7 +49,6 @@ impl Drafted {
     pub(super) fn derive(&self, number: u32, role: &str) -> Guid {
         Guid::derive(self.seed, &format!("partition {number} {role}"))
     }
-
 }
 
 /// Plans a disk.
@@ -68,11 +67,11 @@ fn check(spec: &DiskSpec) -> Result<()> {
     if !matches!(spec.sector_bytes, 512 | 4096) {
         return Err(Error::invalid(format!("a sector size of {}; 512 and 4096 are possible", spec.sector_bytes)));
     }
-    if spec.align_size.as_bytes() == 0 || spec.align_size.as_bytes() % u64::from(spec.sector_bytes) != 0 {
+    if spec.align_size.as_bytes() == 0 || !spec.align_size.as_bytes().is_multiple_of(u64::from(spec.sector_bytes)) {
         return Err(Error::invalid(format!("the disk's size cannot be aligned to {}; a multiple of the sector size was expected", spec.align_size)));
     }
     if let DiskSize::Exact(size) = spec.size
-        && size.as_bytes() % u64::from(spec.sector_bytes) != 0
+        && !size.as_bytes().is_multiple_of(u64::from(spec.sector_bytes))
     {
         return Err(Error::invalid(format!("a disk of {} bytes; a multiple of the sector size of {} was expected", size.as_bytes(), spec.sector_bytes)));
     }
@@ -85,6 +84,13 @@ fn check(spec: &DiskSpec) -> Result<()> {
     if spec.partitions.iter().filter(|partition| partition.is_root()).count() > 1 {
         return Err(Error::invalid("two root partitions; a disk has one"));
     }
+    for partition in &spec.partitions {
+        if let Some(Filesystem::Ext4(settings)) = &partition.filesystem
+            && settings.features.iter().any(|feature| feature != "default")
+        {
+            return Err(Error::unsupported(format!("ext4 features {:?}; only the set \"default\" can be made", settings.features)));
+        }
+    }
     if spec.root.is_none() && spec.partitions.is_empty() {
         return Err(Error::invalid("nothing to make a disk of: a source or partitions were expected"));
     }
@@ -94,7 +100,7 @@ fn check(spec: &DiskSpec) -> Result<()> {
 /// Collects sources, decides whether the disk boots, and gives partitions their numbers and identifiers.
 fn draft(mut spec: DiskSpec) -> Result<Drafted> {
     let mut partitions = std::mem::take(&mut spec.partitions);
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered { inputs: std::mem::take(&mut spec.inputs), ..Gathered::default() };
     let mut root = spec.root.take().map(|source| gathered.add(source)).transpose()?;
     let mut trees = Vec::with_capacity(partitions.len());
     for partition in &mut partitions {
@@ -126,7 +132,18 @@ fn draft(mut spec: DiskSpec) -> Result<Drafted> {
     let drafts = number(partitions, trees, spec.table, seed);
     let Gathered { store, sources, notes, inputs } = gathered;
     let architecture_asked = spec.boot.architecture;
-    Ok(Drafted { spec, seed, drafts, store, sources, notes, inputs, boot: None, bootable: architecture.is_some(), architecture: architecture.or(architecture_asked) })
+    Ok(Drafted {
+        spec,
+        seed,
+        drafts,
+        store,
+        sources,
+        notes,
+        inputs,
+        boot: None,
+        bootable: architecture.is_some(),
+        architecture: architecture.or(architecture_asked),
+    })
 }
 
 /// All sources of a disk in one content store.
@@ -190,10 +207,14 @@ fn seed(spec: &DiskSpec, partitions: &[PartitionSpec], trees: &[Option<Tree>]) -
         return Guid::from_name(name);
     }
     let mut hash = Sha256::new();
-    hash.update(format!("rootvol disk 1 {:?} {} {:?} {:?} {:?} {:?}\n", spec.table, spec.sector_bytes, spec.size, spec.align_size, spec.free, spec.epoch));
+    // Text forms, as recipes have them: an image's identifiers must not hang on how a type prints for debugging.
+    let Timestamp { seconds, nanoseconds } = spec.epoch;
+    let (align, free) = (spec.align_size.exact(), spec.free.unwrap_or(DEFAULT_FREE).exact());
+    hash.update(format!("rootvol disk 1 {} {} {} {align} {free} {seconds}.{nanoseconds:09}\n", spec.table, spec.sector_bytes, spec.size));
     for (partition, tree) in partitions.iter().zip(trees) {
         let PartitionSpec { number, partition_type, label, attributes, size, filesystem, mount_point, free, .. } = partition;
-        hash.update(format!("{number:?} {partition_type:?} {label:?} {attributes} {size:?} {filesystem:?} {mount_point:?} {free:?}\n"));
+        let shape = serde_json::to_vec(&(number, partition_type, label, attributes, size, filesystem, mount_point, free));
+        hash.update(shape.expect("numbers, strings and lists, which JSON has"));
         hash.update(tree.as_ref().map_or([0; 32], Tree::digest));
     }
     Guid::from_digest(&hash.finalize().into())
@@ -213,20 +234,11 @@ fn number(partitions: Vec<PartitionSpec>, trees: Vec<Option<Tree>>, table: Table
                 free
             }
         };
-        let filesystem = spec.filesystem.take().unwrap_or_else(|| default_filesystem(&spec.partition_type));
+        let filesystem = spec.filesystem.take().unwrap_or_else(|| FilesystemKind::usual_for(&spec.partition_type).into());
         let guid = spec.guid.unwrap_or_else(|| Guid::derive(seed, &format!("partition {number}")));
         drafts.push(Draft { spec, number, guid, filesystem, tree });
     }
     drafts
-}
-
-fn default_filesystem(partition_type: &str) -> Filesystem {
-    match partition_type {
-        "esp" | "xbootldr" => Filesystem::Fat(FatSettings::default()),
-        "swap" | "bios-boot" => Filesystem::None,
-        name if name.contains("verity") => Filesystem::None,
-        _ => Filesystem::Ext4(Ext4Settings::default()),
-    }
 }
 
 /// A partition with a mount point takes what the root's tree has beneath it.
@@ -254,7 +266,10 @@ fn take_mount_points(drafted: &mut Drafted) -> Result<()> {
         drafted.drafts[root].tree = Some(rest.freeze()?);
         let draft = &mut drafted.drafts[at];
         if beneath.is_some() && draft.tree.is_some() {
-            return Err(Error::invalid(format!("partition {} has a source of its own, and the root has contents beneath its mount point {point}", draft.number)));
+            return Err(Error::invalid(format!(
+                "partition {} has a source of its own, and the root has contents beneath its mount point {point}",
+                draft.number
+            )));
         }
         draft.tree = beneath.or_else(|| draft.tree.take());
     }

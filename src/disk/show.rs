@@ -51,7 +51,7 @@ fn show_partition(f: &mut fmt::Formatter<'_>, partition: &PartitionSummary) -> f
 }
 
 fn show_boot(f: &mut fmt::Formatter<'_>, boot: &BootSummary) -> fmt::Result {
-    let BootSummary { mode, architecture, loader, loader_path, kernel, initramfs, cmdline } = boot;
+    let BootSummary { mode, architecture, loader, loader_path, kernel, initramfs, cmdline, .. } = boot;
     writeln!(f, "  boot: {mode}, {architecture}, {loader} from {}", escape(loader_path.as_bytes()))?;
     for (what, value) in [("kernel", kernel), ("initramfs", initramfs), ("command line", cmdline)] {
         if let Some(value) = value {

@@ -2,13 +2,18 @@
 
 use super::Disk;
 use crate::boot;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::{ext4, fat};
 use crate::guid::Guid;
-use crate::partition::TableKind;
+use crate::partition::{PartitionType, TableKind};
 use crate::source::Source;
+use crate::text::{text_form, words};
 use crate::tree::Timestamp;
 use crate::units::{GIB, MIB, Size};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
 
 /// The build's own time where nobody gives one: 2000-01-01T00:00:00Z, which FAT and VHD can hold.
 pub const DEFAULT_EPOCH: Timestamp = Timestamp::from_seconds(946_684_800);
@@ -22,7 +27,7 @@ pub const PARTITION_ALIGN_BYTES: u64 = MIB;
 pub const ESP_MIN_BYTES: u64 = 128 * MIB;
 
 /// Whether the disk boots.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BootMode {
     /// By UEFI where the tree has a kernel; a data disk else.
     #[default]
@@ -33,7 +38,9 @@ pub enum BootMode {
     None,
 }
 
-/// How large a partition is.
+words!(BootMode, "a boot mode", [Auto = "auto", Uefi = "uefi", None = "none"]);
+
+/// How large a partition is. The text form is `auto`, `fill` or a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PartitionSize {
     /// What its contents need.
@@ -45,48 +52,125 @@ pub enum PartitionSize {
     Exact(Size),
 }
 
-/// Settings of an ext4 filesystem; the rest derives from the disk.
-#[derive(Debug, Clone, Default)]
+impl FromStr for PartitionSize {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "fill" => Ok(Self::Fill),
+            _ => text.parse().map(Self::Exact),
+        }
+    }
+}
+
+impl fmt::Display for PartitionSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad("auto"),
+            Self::Fill => f.pad("fill"),
+            Self::Exact(size) => f.pad(&size.exact()),
+        }
+    }
+}
+
+text_form!(PartitionSize, "\"auto\", \"fill\" or a size with its unit, such as \"96 MiB\"");
+
+/// Lets `skip_serializing_if` leave out what says nothing.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Settings of an ext4 filesystem; the rest derives from the disk. In a recipe: `[partition.ext4]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Ext4Settings {
     /// Bytes in a block.
+    #[serde(rename = "block_size", skip_serializing_if = "Option::is_none")]
     pub block_bytes: Option<u32>,
     /// Bytes in an inode.
+    #[serde(rename = "inode_size", skip_serializing_if = "Option::is_none")]
     pub inode_bytes: Option<u16>,
     /// The journal.
-    pub journal: Option<ext4::Journal>,
-    /// The share of blocks kept for root.
-    pub reserved: Option<ext4::Percent>,
-    /// Leave empty inode tables to the kernel's background work.
-    pub lazy_inode_tables: bool,
-    /// Number of inodes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub journal: ext4::Journal,
+    /// Features by mke2fs's names, with `^` to leave one out. Only the set `default` can be made as yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+    /// At least this many inodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub inodes: Option<u64>,
     /// One inode for so many bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_inode: Option<u32>,
+    /// The share of blocks kept for root.
+    #[serde(rename = "reserved_percent", skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<ext4::Percent>,
     /// Volume label.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Identifier, in place of the derived one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<Guid>,
     /// Seed of directory hashes, in place of the derived one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hash_seed: Option<Guid>,
+    /// Leave empty inode tables to the kernel's background work after the first mount.
+    #[serde(skip_serializing_if = "is_default")]
+    pub lazy_inode_tables: bool,
 }
 
-/// Settings of a FAT filesystem.
-#[derive(Debug, Clone, Default)]
+/// Settings of a FAT filesystem. In a recipe: `[partition.fat]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct FatSettings {
-    /// FAT12, FAT16 or FAT32, in place of what the size asks for.
-    pub kind: Option<fat::FatKind>,
-    /// Bytes in a cluster.
-    pub cluster_bytes: Option<u32>,
     /// Volume label.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Volume id, in place of the derived one.
-    pub volume_id: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_id: Option<fat::VolumeId>,
+    /// Bytes in a cluster.
+    #[serde(rename = "cluster_size", skip_serializing_if = "Option::is_none")]
+    pub cluster_bytes: Option<u32>,
+    /// FAT12, FAT16 or FAT32, in place of what the size asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<fat::FatKind>,
+}
+
+/// Which filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilesystemKind {
+    /// ext4.
+    Ext4,
+    /// FAT12, FAT16 or FAT32.
+    Fat,
+    /// None: an empty partition.
+    None,
+}
+
+words!(FilesystemKind, "a filesystem", [Ext4 = "ext4", Fat = "fat", None = "none"]);
+
+impl FilesystemKind {
+    /// What a partition of a type (name, GUID or MBR byte) has where nobody says it: FAT on an ESP and its extension, none on those that
+    /// hold none (BIOS boot, swap, the hashes of dm-verity), else ext4.
+    #[must_use]
+    pub fn usual_for(partition_type: &str) -> Self {
+        let parsed = [TableKind::Gpt, TableKind::Mbr].into_iter().find_map(|table| PartitionType::parse(partition_type, table, None).ok());
+        let name = parsed.as_ref().and_then(PartitionType::name).unwrap_or(partition_type);
+        match name {
+            "esp" | "xbootldr" => Self::Fat,
+            "swap" | "bios-boot" => Self::None,
+            name if name.contains("verity") => Self::None,
+            _ => Self::Ext4,
+        }
+    }
 }
 
 /// The filesystem of a partition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Filesystem {
     /// None: an empty partition.
     None,
@@ -94,6 +178,17 @@ pub enum Filesystem {
     Ext4(Ext4Settings),
     /// FAT.
     Fat(FatSettings),
+}
+
+impl From<FilesystemKind> for Filesystem {
+    /// With the usual settings.
+    fn from(kind: FilesystemKind) -> Self {
+        match kind {
+            FilesystemKind::None => Self::None,
+            FilesystemKind::Ext4 => Self::Ext4(Ext4Settings::default()),
+            FilesystemKind::Fat => Self::Fat(FatSettings::default()),
+        }
+    }
 }
 
 /// A partition that is wanted.
@@ -112,13 +207,13 @@ pub struct PartitionSpec {
     pub attributes: u64,
     /// Size.
     pub size: PartitionSize,
-    /// Filesystem; by type without it: FAT for `esp` and `xbootldr`, none for `swap` and `bios-boot`, ext4 else.
+    /// Filesystem; [`FilesystemKind::usual_for`] the type without it.
     pub filesystem: Option<Filesystem>,
     /// What goes into it.
     pub source: Option<Source>,
     /// Where the root's tree has its contents.
     pub mount_point: Option<String>,
-    /// Free space, at least, where the size is not given.
+    /// Free space, at least.
     pub free: Option<Size>,
 }
 
@@ -141,7 +236,9 @@ impl PartitionSpec {
     }
 
     pub(crate) fn is_root(&self) -> bool {
-        self.partition_type == "root" || (self.partition_type.starts_with("root-") && !self.partition_type.contains("verity")) || self.mount_point.as_deref() == Some("/")
+        self.partition_type == "root"
+            || (self.partition_type.starts_with("root-") && !self.partition_type.contains("verity"))
+            || self.mount_point.as_deref() == Some("/")
     }
 
     pub(crate) fn is_esp(&self) -> bool {
@@ -149,7 +246,7 @@ impl PartitionSpec {
     }
 }
 
-/// How large the disk is.
+/// How large the disk is. The text form is `auto` or a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DiskSize {
     /// What is needed, rounded up to a multiple of [`DiskSpec::align_size`].
@@ -158,6 +255,25 @@ pub enum DiskSize {
     /// This.
     Exact(Size),
 }
+
+impl FromStr for DiskSize {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::Exact) }
+    }
+}
+
+impl fmt::Display for DiskSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad("auto"),
+            Self::Exact(size) => f.pad(&size.exact()),
+        }
+    }
+}
+
+text_form!(DiskSize, "\"auto\" or a size with its unit, such as \"8 GiB\"");
 
 /// A disk that is wanted: sources, partitions, sizes, how it boots. [`DiskSpec::plan`] decides where everything lies.
 #[derive(Debug)]
@@ -187,12 +303,14 @@ pub struct DiskSpec {
     pub partitions: Vec<PartitionSpec>,
     /// The root filesystem, for a disk without given partitions.
     pub root: Option<Source>,
-    /// Free space in the root filesystem, at least, where no size is given.
-    pub free: Size,
+    /// Free space, at least, in the partition that fills the disk; [`DEFAULT_FREE`] where neither this nor the size is given.
+    pub free: Option<Size>,
     /// Whether it boots.
     pub boot_mode: BootMode,
     /// How it boots.
     pub boot: boot::Options,
+    /// Files beside those of the sources that no output may replace, such as a recipe.
+    pub inputs: Vec<PathBuf>,
 }
 
 impl DiskSpec {
@@ -212,9 +330,10 @@ impl DiskSpec {
             align_size: DEFAULT_ALIGN_SIZE,
             partitions: Vec::new(),
             root: root.into(),
-            free: DEFAULT_FREE,
+            free: None,
             boot_mode: BootMode::Auto,
             boot: boot::Options::default(),
+            inputs: Vec::new(),
         }
     }
 
@@ -237,10 +356,10 @@ impl DiskSpec {
         self
     }
 
-    /// Asks for free space in the root filesystem.
+    /// Asks for free space in the root filesystem, at least; a size that is given must have it too.
     #[must_use]
     pub fn free(mut self, free: Size) -> Self {
-        self.free = free;
+        self.free = Some(free);
         self
     }
 

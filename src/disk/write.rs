@@ -2,8 +2,9 @@
 
 use super::Disk;
 use crate::checksum::BlockChecksums;
+use crate::content::Contents as _;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{self, Format, Identity};
+use crate::format::{self, Format, Identity, ImagePlan};
 use crate::output::{self, AtomicFile, Device, Output, Pipe};
 use crate::report::{FileSummary, REPORT_VERSION, Report};
 use crate::stream::{self, BlockSink, Blocks, Cancel, Progress, StreamOptions};
@@ -12,6 +13,9 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+/// Told how far a stream is; `Break` cancels it.
+pub type OnProgress<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
+
 /// How a disk is written.
 pub struct WriteOptions<'a> {
     /// Replace an existing file.
@@ -19,7 +23,7 @@ pub struct WriteOptions<'a> {
     /// Threads, and whether the file is hashed as a whole.
     pub stream: StreamOptions,
     /// Told how far it is, on the caller's thread, at most ten times a second; `Break` cancels.
-    pub progress: Box<dyn FnMut(&Progress) -> ControlFlow<()> + 'a>,
+    pub progress: Box<OnProgress<'a>>,
     /// A wish to stop, from anywhere.
     pub cancel: Cancel,
 }
@@ -120,12 +124,7 @@ impl Disk {
     }
 
     fn stream_into(&self, output: &mut dyn Output, format: Format, mut options: WriteOptions<'_>) -> Result<Written> {
-        let sector_bytes = self.0.summary.sector_bytes;
-        if sector_bytes != 512 && format != Format::Raw {
-            return Err(Error::unsupported(format!("sectors of {sector_bytes} bytes in the format {format}; a VHD has sectors of 512, raw takes both")));
-        }
-        let identity = Identity { id: self.0.image_id, created: self.0.epoch.seconds };
-        let image = format::plan(format, &self.0.allocation, &identity)?;
+        let image = self.plan_image(format)?;
         let summary = stream::run(self.blocks(), image, output, &options.stream, &mut options.progress, &options.cancel)?;
         Ok(Written { report: self.report(summary.file, &summary.checksums), checksums: summary.checksums })
     }
@@ -134,11 +133,34 @@ impl Disk {
         Blocks { layout: &*self.0, contents: &self.0.contents, map: &self.0.allocation }
     }
 
-    fn refuse_inputs(&self, path: &Path) -> Result<()> {
-        match self.0.inputs.iter().find(|input| output::same_file(input, path)) {
-            Some(_) => Err(Error::new(ErrorKind::Exists, "the output is one of the inputs").at_path(path.as_os_str().as_encoded_bytes())),
-            None => Ok(()),
+    /// Refuses to replace what the disk is made from: a source, or a file in a directory that is one.
+    pub(crate) fn refuse_inputs(&self, path: &Path) -> Result<()> {
+        let refused = |message: &str| Err(Error::new(ErrorKind::Exists, message).at_path(path.as_os_str().as_encoded_bytes()));
+        if self.0.inputs.iter().any(|input| output::same_file(input, path)) {
+            return refused("the output is one of the inputs");
         }
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() && self.0.contents.reads(&metadata) => {
+                refused("the output is one of the inputs: it lies in a source directory (write elsewhere, or leave it out with --exclude)")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the disk can be written in `format`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for sectors that the format does not have, [`ErrorKind::LimitExceeded`] for a disk that it cannot hold.
+    pub fn check_format(&self, format: Format) -> Result<()> {
+        self.plan_image(format).map(drop)
+    }
+
+    fn plan_image(&self, format: Format) -> Result<ImagePlan> {
+        let sector_bytes = self.0.summary.sector_bytes;
+        if sector_bytes != 512 && format != Format::Raw {
+            return Err(Error::unsupported(format!("sectors of {sector_bytes} bytes in the format {format}; a VHD has sectors of 512, raw takes both")));
+        }
+        format::plan(format, &self.0.allocation, &Identity { id: self.0.image_id, created: self.0.epoch.seconds })
     }
 
     fn report(&self, file: FileSummary, checksums: &BlockChecksums) -> Report {

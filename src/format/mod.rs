@@ -18,13 +18,13 @@ mod vhd;
 pub use read::{DiskReader, open, open_file};
 pub use vhd::VHD_MAX_BYTES;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::guid::Guid;
 use crate::layout::AllocationMap;
+use crate::text::words;
 use crate::units::BlockIndex;
 use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 /// The container of a disk image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,19 +39,6 @@ pub enum Format {
 }
 
 impl Format {
-    /// All formats.
-    pub const ALL: [Self; 3] = [Self::Raw, Self::Vhd, Self::VhdFixed];
-
-    /// The name in options, recipes and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Vhd => "vhd",
-            Self::VhdFixed => "vhd-fixed",
-        }
-    }
-
     /// The format that a file name's extension stands for: `.vhd`, `.raw` and `.img`, in any case.
     #[must_use]
     pub fn from_extension(path: &Path) -> Option<Self> {
@@ -63,20 +50,7 @@ impl Format {
     }
 }
 
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Format {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let known = Self::ALL.into_iter().find(|format| format.name() == text);
-        known.ok_or_else(|| Error::invalid(format!("{text:?} is not a format: one of {} was expected", Self::ALL.map(Self::name).join(", "))))
-    }
-}
+words!(Format, "a format", [Raw = "raw", Vhd = "vhd", VhdFixed = "vhd-fixed"]);
 
 /// What makes two images of the same disk differ: nothing here is taken from a clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What a person chooses about an AMI: the table `[ami]` of a recipe, or the command's flags. Plain data.
 
 use super::rules;
-use crate::error::{Error, Result};
-use crate::report::{BootSummary, Report};
+use crate::error::{Error, Result, escape};
+use crate::report::{Architecture, BootSummary, Report};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -76,17 +76,6 @@ pub struct Ami {
     /// Tags of the import task and of the AMI. A tag `Name` is added where the image has a name and none is given.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-}
-
-/// The architecture of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Architecture {
-    /// 64-bit Intel and AMD.
-    #[serde(rename = "x86_64")]
-    X86_64,
-    /// AWS Graviton.
-    #[serde(rename = "arm64")]
-    Arm64,
 }
 
 /// How instances boot the image.
@@ -238,20 +227,18 @@ impl Ami {
 
     /// Architecture and boot mode of a bootable image.
     fn machine(&self, boot: &BootSummary) -> Result<Machine> {
-        let architecture = match boot.architecture.as_str() {
-            "x86_64" => Architecture::X86_64,
-            "arm64" => Architecture::Arm64,
-            other => return Err(Error::unsupported(format!("AWS has no instances of architecture {}", crate::error::escape(other.as_bytes())))),
-        };
+        let architecture: Architecture = boot
+            .architecture
+            .parse()
+            .map_err(|_| Error::unsupported(format!("AWS has no instances of architecture {}", escape(boot.architecture.as_bytes()))))?;
         if let Some(chosen) = self.architecture.filter(|chosen| *chosen != architecture) {
-            let (chosen, actual) = (rules::word(&chosen), rules::word(&architecture));
-            return Err(Error::invalid(format!("the AMI is to be {chosen}, but kernel and loader in the image are {actual}")));
+            return Err(Error::invalid(format!("the AMI is to be {chosen}, but kernel and loader in the image are {architecture}")));
         }
         let actual = match boot.mode.as_str() {
             "uefi" => BootMode::Uefi,
             "legacy-bios" => BootMode::LegacyBios,
             "uefi-preferred" => BootMode::UefiPreferred,
-            other => return Err(Error::unsupported(format!("AWS has no boot mode {}", crate::error::escape(other.as_bytes())))),
+            other => return Err(Error::unsupported(format!("AWS has no boot mode {}", escape(other.as_bytes())))),
         };
         let boot_mode = self.boot_mode.unwrap_or(actual);
         // uefi-preferred on an image that only knows UEFI is right for every instance type that has UEFI.

@@ -59,7 +59,8 @@ impl Documents {
     }
 }
 
-/// Every document that `ami` asks for: those of the imports where it names a bucket and key, and that of RegisterImage.
+/// Every document that `ami` asks for: those of the imports where it names a bucket and key, and that of RegisterImage
+/// where it says anything at all.
 ///
 /// Each document stands for itself: one that AWS would refuse is withheld, with the reason, and the others are written.
 /// `containers.json` goes with `import-image.json`. Choices that contradict the image withhold documents too; a program
@@ -74,6 +75,18 @@ pub fn documents(report: &Report, ami: &Ami) -> Documents {
         documents.written.extend(containers.map(|json| Document { suffix: CONTAINERS, json }));
         documents.add(IMPORT_SNAPSHOT, report.import_snapshot(ami).map(|request| request.to_json()));
     }
-    documents.add(REGISTER_IMAGE, report.register_image(ami).map(|request| request.to_json()));
+    if *ami != Ami::default() {
+        documents.add(REGISTER_IMAGE, report.register_image(ami).map(|request| request.to_json()));
+    }
     documents
+}
+
+/// The suffixes of the documents that `ami` asks for, whether or not AWS would take them.
+#[must_use]
+pub fn document_suffixes(ami: &Ami) -> &'static [&'static str] {
+    match (ami.names_an_object(), *ami == Ami::default()) {
+        (true, _) => &[IMPORT_IMAGE, CONTAINERS, IMPORT_SNAPSHOT, REGISTER_IMAGE],
+        (false, false) => &[REGISTER_IMAGE],
+        (false, true) => &[],
+    }
 }

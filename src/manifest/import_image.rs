@@ -4,11 +4,11 @@
 //! ImportImage mounts the disk, looks for a Linux that it knows with GRUB, and rewrites it. It refuses, and so does this
 //! file: arm64, `uefi-preferred`, any loader but GRUB, disks of 8 TiB and more, disks without a partition table.
 
-use super::ami::{Ami, Architecture, BootMode, LicenseType, Platform};
+use super::ami::{Ami, BootMode, LicenseType, Platform};
 use super::shapes::{self, ImageDiskContainer, TagSpecification};
 use super::{rules, token};
 use crate::error::{Error, Result, escape};
-use crate::report::Report;
+use crate::report::{Architecture, Report};
 use crate::units::{GIB, TIB};
 use serde::{Deserialize, Serialize};
 
@@ -132,8 +132,10 @@ fn importable(report: &Report, ami: &Ami) -> Result<(Architecture, BootMode)> {
     check_machine(machine.architecture, machine.boot_mode)?;
     if boot.loader != "grub" {
         let loader = escape(boot.loader.as_bytes());
+        let packages = boot.grub_packages.iter().map(|line| escape(line.as_bytes())).collect::<Vec<_>>().join(" | ");
+        let install = if packages.is_empty() { String::new() } else { format!(", or install GRUB in the tree: {packages}") };
         return Err(Error::unsupported(format!(
-            "ImportImage demands GRUB, the image boots by {loader} (VM Import/Export user guide, prerequisites); {OTHER_ROUTE}"
+            "ImportImage demands GRUB, the image boots by {loader} (VM Import/Export user guide, prerequisites); {OTHER_ROUTE}{install}"
         )));
     }
     Ok((machine.architecture, machine.boot_mode))

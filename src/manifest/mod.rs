@@ -28,8 +28,9 @@ mod shapes;
 mod shell;
 mod token;
 
-pub use ami::{Ami, Architecture, BootMode, ImdsSupport, LicenseType, Platform, TpmSupport, VolumeType};
-pub use documents::{Document, Documents, Withheld, documents};
+pub use crate::report::Architecture;
+pub use ami::{Ami, BootMode, ImdsSupport, LicenseType, Platform, TpmSupport, VolumeType};
+pub use documents::{Document, Documents, Withheld, document_suffixes, documents};
 pub use import_image::ImportImageRequest;
 pub use import_snapshot::ImportSnapshotRequest;
 pub use next_steps::next_steps;

@@ -4,12 +4,12 @@
 //! Architecture and VirtualizationType are always written: AWS takes `i386` and `paravirtual` where they are missing.
 //! The snapshot is known only once it is made; until then [`SNAPSHOT_PLACEHOLDER`] stands for it.
 
-use super::ami::{Ami, Architecture, BootMode, ImdsSupport, TpmSupport, VolumeType};
+use super::ami::{Ami, BootMode, ImdsSupport, TpmSupport, VolumeType};
 use super::import_image::check_disk;
 use super::rules;
 use super::shapes::{self, BlockDeviceMapping, EbsBlockDevice, TagSpecification};
 use crate::error::{Error, Result, escape};
-use crate::report::Report;
+use crate::report::{Architecture, Report};
 use crate::units::GIB;
 use serde::{Deserialize, Serialize};
 

@@ -20,18 +20,19 @@ pub use types::{PartitionType, root_type};
 use crate::error::{Error, Result};
 use crate::guid::Guid;
 use crate::layout::{Layout, Segment, SegmentSource};
+use crate::text::words;
 use crate::units::{u64_of, usize_of};
 use format::{BOOT_CODE_BYTES, MBR_BYTES, Mbr, SIGNATURE, TYPE_PROTECTIVE};
-use std::fmt;
 use std::ops::Range;
 
 /// Bit of [`Partition::attributes`]: a BIOS boots this partition (GPT: "Legacy BIOS Bootable"; MBR: the active partition).
 pub const ATTRIBUTE_LEGACY_BOOT: u64 = 1 << 2;
 
 /// Which table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TableKind {
     /// GUID partition table.
+    #[default]
     Gpt,
     /// Master boot record with up to four primary partitions.
     Mbr,
@@ -39,15 +40,7 @@ pub enum TableKind {
     None,
 }
 
-impl fmt::Display for TableKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Gpt => "gpt",
-            Self::Mbr => "mbr",
-            Self::None => "none",
-        })
-    }
-}
+words!(TableKind, "a kind of partition table", [Gpt = "gpt", Mbr = "mbr", None = "none"]);
 
 /// A partition table as plain data.
 #[derive(Debug, Clone, PartialEq, Eq)]

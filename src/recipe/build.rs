@@ -1,18 +1,10 @@
 //! From a recipe to a [`DiskSpec`]: sources are opened, files laid over the tree, words turned into settings.
 
-use super::sections::{
-    BootMode as RecipeBootMode, BootSection, Ext4Section, FatKind as RecipeFatKind, FatSection, FileKind, FileSection, Filesystem as RecipeFilesystem, Holes as RecipeHoles, Loader,
-    PartitionSection, RootBy, Table,
-};
-use super::values::{DiskSize as RecipeDiskSize, Initramfs, Journal, PartitionSize as RecipePartitionSize};
 use super::Recipe;
-use crate::boot;
+use super::sections::{BootSection, FileKind, FileSection, PartitionSection};
 use crate::content::MemoryContents;
-use crate::disk::{BootMode, DEFAULT_EPOCH, DiskSize, DiskSpec, Ext4Settings, FatSettings, Filesystem, PartitionSize, PartitionSpec};
+use crate::disk::{DEFAULT_EPOCH, DiskSpec, Filesystem, FilesystemKind, PartitionSpec};
 use crate::error::{Error, Result};
-use crate::fs::{ext4, fat};
-use crate::manifest::Architecture;
-use crate::partition::TableKind;
 use crate::source::{self, Source};
 use crate::tree::{Metadata, NewNode, Timestamp, TreeBuilder, Xattr};
 use crate::units::u64_of;
@@ -42,18 +34,12 @@ impl Recipe {
         spec.name.clone_from(&self.name);
         spec.version.clone_from(&self.version);
         spec.seed = self.seed;
-        spec.table = match self.disk.table {
-            Table::Gpt => TableKind::Gpt,
-            Table::Mbr => TableKind::Mbr,
-            Table::None => TableKind::None,
-        };
+        spec.table = self.disk.table;
         spec.sector_bytes = self.disk.sector_size.unwrap_or(spec.sector_bytes);
         spec.signature = self.disk.signature;
         spec.disk_guid = self.disk.uuid;
         spec.align_size = self.disk.align_size.unwrap_or(spec.align_size);
-        if let RecipeDiskSize::Exact(size) = self.disk.size {
-            spec.size = DiskSize::Exact(size);
-        }
+        spec.size = self.disk.size;
         for section in &self.partitions {
             spec.partitions.push(partition(section, given.spool_folder.as_deref())?);
         }
@@ -61,10 +47,7 @@ impl Recipe {
             apply_boot(section, &mut spec);
         }
         if let Some(ami) = &self.ami {
-            spec.boot.architecture = ami.architecture.map(|architecture| match architecture {
-                Architecture::X86_64 => boot::Architecture::X86_64,
-                Architecture::Arm64 => boot::Architecture::Arm64,
-            });
+            spec.boot.architecture = ami.architecture;
             spec.boot.import_image = ami.bucket.is_some();
         }
         self.lay_files(&mut spec)?;
@@ -99,7 +82,8 @@ fn with_files(source: Source, files: &[FileSection], epoch: Timestamp) -> Result
     // Contents of texts have numbers behind all that is there; files of the host get theirs behind these.
     let texts = files.iter().filter(|file| matches!(file.kind(), Some(FileKind::Content(_)))).count();
     let texts_from = contents.count();
-    let hosts_from = texts_from.checked_add(u32::try_from(texts).map_err(|_| Error::limit("over 2^32 files"))?).ok_or_else(|| Error::limit("over 2^32 files"))?;
+    let hosts_from =
+        texts_from.checked_add(u32::try_from(texts).map_err(|_| Error::limit("over 2^32 files"))?).ok_or_else(|| Error::limit("over 2^32 files"))?;
     let mut hosts = Vec::new();
     let mut paths = source.paths;
     for file in files {
@@ -119,7 +103,8 @@ fn with_files(source: Source, files: &[FileSection], epoch: Timestamp) -> Result
             }
             Some(FileKind::Source(path)) => {
                 let host = source::HostFile::open(path)?;
-                let number = u32::try_from(hosts.len()).ok().and_then(|number| hosts_from.checked_add(number)).ok_or_else(|| Error::limit("over 2^32 files"))?;
+                let number =
+                    u32::try_from(hosts.len()).ok().and_then(|number| hosts_from.checked_add(number)).ok_or_else(|| Error::limit("over 2^32 files"))?;
                 builder.add(&file.path, metadata, NewNode::File { content: crate::ContentId(number), length: host.length(), data: None })?;
                 hosts.push(host);
                 paths.push(path.to_path_buf());
@@ -150,15 +135,11 @@ fn partition(section: &PartitionSection, spool_folder: Option<&Path>) -> Result<
     spec.label.clone_from(&section.label);
     spec.guid = section.uuid;
     spec.attributes = section.attributes.iter().fold(0, |bits, attribute| bits | 1 << attribute.bit());
-    spec.size = match section.size {
-        RecipePartitionSize::Auto => PartitionSize::Auto,
-        RecipePartitionSize::Fill => PartitionSize::Fill,
-        RecipePartitionSize::Exact(size) => PartitionSize::Exact(size),
-    };
+    spec.size = section.size;
     spec.filesystem = Some(match section.filesystem_or_usual() {
-        RecipeFilesystem::None => Filesystem::None,
-        RecipeFilesystem::Ext4 => Filesystem::Ext4(section.ext4.as_ref().map(ext4_settings).transpose()?.unwrap_or_default()),
-        RecipeFilesystem::Fat => Filesystem::Fat(section.fat.as_ref().map(fat_settings).unwrap_or_default()),
+        FilesystemKind::None => Filesystem::None,
+        FilesystemKind::Ext4 => Filesystem::Ext4(section.ext4.clone().unwrap_or_default()),
+        FilesystemKind::Fat => Filesystem::Fat(section.fat.clone().unwrap_or_default()),
     });
     spec.mount_point.clone_from(&section.mount_point);
     spec.free = section.free;
@@ -175,80 +156,20 @@ fn source_options(section: &PartitionSection, spool_folder: Option<&Path>) -> so
     options.exclude.clone_from(&section.exclude);
     options.one_file_system = section.one_file_system.unwrap_or(false);
     options.owner = section.owner.map(|owner| (owner.uid, owner.gid));
-    options.map_ids = section.map_ids.iter().map(|map| source::IdMap { image: map.image, host: map.host, count: map.count }).collect();
-    if section.holes == Some(RecipeHoles::None) {
-        options.holes = source::Holes::None;
-    }
+    options.map_ids = section.map_ids.clone();
+    options.holes = section.holes.unwrap_or_default();
     options.spool_folder = spool_folder.map(Path::to_path_buf);
     options
 }
 
-fn ext4_settings(section: &Ext4Section) -> Result<Ext4Settings> {
-    if section.features.iter().any(|feature| feature != "default") {
-        return Err(Error::unsupported(format!("ext4 features {:?}; only the set \"default\" can be made", section.features)));
-    }
-    let mut settings = Ext4Settings::default();
-    settings.block_bytes = section.block_size;
-    settings.inode_bytes = match section.inode_size {
-        Some(bytes) => Some(u16::try_from(bytes).map_err(|_| Error::invalid(format!("an inode size of {bytes} bytes; at most 1024 is possible")))?),
-        None => None,
-    };
-    settings.journal = match section.journal {
-        Journal::Auto => None,
-        Journal::None => Some(ext4::Journal::None),
-        Journal::Exact(size) => Some(ext4::Journal::Bytes(size.as_bytes())),
-    };
-    settings.reserved = section.reserved_percent.map(|percent| ext4::Percent::hundredths(percent.hundredths()));
-    settings.inodes = section.inodes;
-    settings.bytes_per_inode = section.bytes_per_inode;
-    settings.label.clone_from(&section.label);
-    settings.uuid = section.uuid;
-    settings.hash_seed = section.hash_seed;
-    settings.lazy_inode_tables = section.lazy_inode_tables.unwrap_or(false);
-    Ok(settings)
-}
-
-fn fat_settings(section: &FatSection) -> FatSettings {
-    let mut settings = FatSettings::default();
-    settings.kind = section.kind.map(|kind| match kind {
-        RecipeFatKind::Fat12 => fat::FatKind::Fat12,
-        RecipeFatKind::Fat16 => fat::FatKind::Fat16,
-        RecipeFatKind::Fat32 => fat::FatKind::Fat32,
-    });
-    settings.cluster_bytes = section.cluster_size;
-    settings.label.clone_from(&section.label);
-    settings.volume_id = section.volume_id.map(|id| id.0);
-    settings
-}
-
 fn apply_boot(section: &BootSection, spec: &mut DiskSpec) {
-    spec.boot_mode = match section.mode {
-        None => BootMode::Auto,
-        Some(RecipeBootMode::Uefi) => BootMode::Uefi,
-        Some(RecipeBootMode::None) => BootMode::None,
-    };
     let bytes = |path: &Option<String>| path.clone().map(String::into_bytes);
-    spec.boot.loader = match section.loader {
-        Loader::Auto => boot::LoaderChoice::Auto,
-        Loader::Grub => boot::LoaderChoice::Grub,
-        Loader::Uki => boot::LoaderChoice::Uki,
-        Loader::SystemdBoot => boot::LoaderChoice::SystemdBoot,
-    };
+    spec.boot_mode = section.mode;
+    spec.boot.loader = section.loader;
     spec.boot.cmdline.clone_from(&section.cmdline);
-    if let Some(root) = section.root {
-        spec.boot.root = match root {
-            RootBy::PartUuid => boot::RootBy::PartUuid,
-            RootBy::Uuid => boot::RootBy::Uuid,
-            RootBy::Label => boot::RootBy::Label,
-            RootBy::None => boot::RootBy::None,
-        };
-    }
+    spec.boot.root = section.root;
     spec.boot.kernel = bytes(&section.kernel);
-    spec.boot.initramfs = match &section.initramfs {
-        Initramfs::Auto => boot::InitramfsChoice::Auto,
-        Initramfs::None => boot::InitramfsChoice::None,
-        Initramfs::Path(path) => boot::InitramfsChoice::Path(path.clone().into_bytes()),
-    };
+    spec.boot.initramfs = section.initramfs.clone();
     spec.boot.loader_path = bytes(&section.loader_path);
     spec.boot.uki = bytes(&section.uki);
 }

@@ -1,12 +1,14 @@
 //! What no single key says: values in their ranges, and keys that contradict each other.
 
+use super::Recipe;
 use super::problem::Problem;
-use super::sections::{
-    Attribute, BootMode, BootSection, DiskSection, Ext4Section, FatSection, FileKind, FileSection, Filesystem, Format, PartitionSection, Table,
-};
-use super::values::{DiskSize, Initramfs, Journal, PartitionSize, Percent};
-use super::{Loader, Recipe};
+use super::sections::{Attribute, BootSection, DiskSection, FileKind, FileSection, PartitionSection};
+use crate::boot::{InitramfsChoice, LoaderChoice, RootBy};
+use crate::disk::{BootMode, DiskSize, Ext4Settings, FatSettings, FilesystemKind, PartitionSize};
 use crate::error::escape;
+use crate::format::Format;
+use crate::fs::ext4::{self, Journal};
+use crate::partition::TableKind;
 use crate::units::Size;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -91,10 +93,10 @@ fn check_disk(disk: &DiskSection) -> Checked {
         return at("size", format!("a disk cannot have {size}: a multiple of {sector} bytes above 0 is possible"));
     }
     match disk.table {
-        Table::Gpt | Table::None if disk.signature.is_some() => {
+        TableKind::Gpt | TableKind::None if disk.signature.is_some() => {
             at("signature", "a disk signature stands in an MBR: it needs `table = \"mbr\"` (a GPT has `uuid`)".to_owned())
         }
-        Table::Mbr | Table::None if disk.uuid.is_some() => {
+        TableKind::Mbr | TableKind::None if disk.uuid.is_some() => {
             at("uuid", "a disk GUID stands in a GPT: it needs `table = \"gpt\"` (an MBR has `signature`)".to_owned())
         }
         _ => Ok(()),
@@ -104,9 +106,9 @@ fn check_disk(disk: &DiskSection) -> Checked {
 fn check_partitions(recipe: &Recipe) -> Checked {
     let partitions = &recipe.partitions;
     let most = match recipe.disk.table {
-        Table::Gpt => GPT_PARTITIONS_MAX,
-        Table::Mbr => MBR_PARTITIONS_MAX,
-        Table::None => 1,
+        TableKind::Gpt => GPT_PARTITIONS_MAX,
+        TableKind::Mbr => MBR_PARTITIONS_MAX,
+        TableKind::None => 1,
     };
     // The first partition that says a thing that only one can say.
     let mut numbers = BTreeMap::new();
@@ -116,7 +118,7 @@ fn check_partitions(recipe: &Recipe) -> Checked {
     for (index, partition) in partitions.iter().enumerate() {
         let at = |key: &'static str, message: String| Err(Problem::at(&[&"partition", &index, &key], message));
         if u32::try_from(index).map_or(true, |index| index >= most) {
-            let table = word(recipe.disk.table);
+            let table = recipe.disk.table;
             return Err(Problem::at(
                 &[&"partition", &index],
                 format!("a disk with `table = \"{table}\"` has at most {most} partitions, the recipe has {}", partitions.len()),
@@ -148,29 +150,21 @@ fn check_partitions(recipe: &Recipe) -> Checked {
     Ok(())
 }
 
-fn word(table: Table) -> &'static str {
-    match table {
-        Table::Gpt => "gpt",
-        Table::Mbr => "mbr",
-        Table::None => "none",
-    }
-}
-
 fn check_partition(index: usize, partition: &PartitionSection, disk: &DiskSection) -> Checked {
     let at = |key: &'static str, message: &str| Err(Problem::at(&[&"partition", &index, &key], message));
     if partition.partition_type.as_deref() == Some("") {
         return at("type", "the type is empty: a name such as \"root\", a GUID or an MBR byte such as \"0x83\" was expected");
     }
-    if disk.table != Table::Gpt {
+    if disk.table != TableKind::Gpt {
         let keys = [("label", partition.label.is_some()), ("uuid", partition.uuid.is_some())];
         if let Some((key, _)) = keys.into_iter().find(|(_, said)| *said) {
             return at(key, "labels and identifiers of partitions stand in a GPT: they need `table = \"gpt\"`");
         }
     }
-    if disk.table == Table::None && (partition.number.is_some() || !partition.attributes.is_empty()) {
+    if disk.table == TableKind::None && (partition.number.is_some() || !partition.attributes.is_empty()) {
         return at(if partition.number.is_some() { "number" } else { "attributes" }, "without a partition table there are no numbers and attributes");
     }
-    if disk.table == Table::Mbr && partition.attributes.iter().any(|attribute| *attribute != Attribute::LegacyBiosBootable) {
+    if disk.table == TableKind::Mbr && partition.attributes.iter().any(|attribute| *attribute != Attribute::LegacyBiosBootable) {
         return at("attributes", "an MBR has one attribute, legacy-bios-bootable (active)");
     }
     if let Some(label) = &partition.label {
@@ -220,13 +214,13 @@ fn check_sources(index: usize, partition: &PartitionSection) -> Checked {
 fn check_filesystem(index: usize, partition: &PartitionSection) -> Checked {
     let at = |key: &'static str, message: &str| Err(Problem::at(&[&"partition", &index, &key], message));
     let filesystem = partition.filesystem_or_usual();
-    if partition.ext4.is_some() && filesystem != Filesystem::Ext4 {
+    if partition.ext4.is_some() && filesystem != FilesystemKind::Ext4 {
         return at("ext4", "[partition.ext4] goes with `filesystem = \"ext4\"`, this partition has another filesystem or none");
     }
-    if partition.fat.is_some() && filesystem != Filesystem::Fat {
+    if partition.fat.is_some() && filesystem != FilesystemKind::Fat {
         return at("fat", "[partition.fat] goes with `filesystem = \"fat\"`, this partition has another filesystem or none");
     }
-    if filesystem == Filesystem::None {
+    if filesystem == FilesystemKind::None {
         let contents = [("source", !partition.source.is_empty()), ("mount_point", partition.mount_point.is_some()), ("free", partition.free.is_some())];
         if let Some((key, _)) = contents.into_iter().find(|(_, said)| *said) {
             return at(key, "a partition without a filesystem holds nothing: `filesystem` is \"none\", or usual for this type");
@@ -239,38 +233,37 @@ fn check_filesystem(index: usize, partition: &PartitionSection) -> Checked {
     partition.fat.as_ref().map_or(Ok(()), |fat| check_fat(index, fat))
 }
 
-fn check_ext4(index: usize, ext4: &Ext4Section) -> Checked {
+fn check_ext4(index: usize, settings: &Ext4Settings) -> Checked {
     let at = |key: &'static str, message: String| Err(Problem::at(&[&"partition", &index, &"ext4", &key], message));
-    let power = |value: u32, range: std::ops::RangeInclusive<u32>| value.is_power_of_two() && range.contains(&value);
-    if let Some(size) = ext4.block_size.filter(|size| !power(*size, 1024..=65_536)) {
+    if let Some(size) = settings.block_bytes.filter(|size| !matches!(size, 1024 | 2048 | 4096)) {
         return at("block_size", format!("ext4 blocks have 1024, 2048 or 4096 bytes, not {size}"));
     }
-    if let Some(size) = ext4.inode_size.filter(|size| !power(*size, 128..=4096)) {
-        return at("inode_size", format!("ext4 inodes have a power of two of bytes from 128 to 4096, not {size}"));
+    if let Some(size) = settings.inode_bytes.filter(|size| !matches!(size, 256 | 512 | 1024)) {
+        return at("inode_size", format!("ext4 inodes have 256, 512 or 1024 bytes, not {size}"));
     }
-    if ext4.inodes.is_some() && ext4.bytes_per_inode.is_some() {
+    if settings.inodes.is_some() && settings.bytes_per_inode.is_some() {
         return at("bytes_per_inode", "`inodes` and `bytes_per_inode` both say how many inodes there are: one of them is to go".to_owned());
     }
-    if ext4.inodes == Some(0) || ext4.bytes_per_inode == Some(0) {
-        return at(if ext4.inodes == Some(0) { "inodes" } else { "bytes_per_inode" }, "0 inodes hold nothing".to_owned());
+    if settings.inodes == Some(0) || settings.bytes_per_inode == Some(0) {
+        return at(if settings.inodes == Some(0) { "inodes" } else { "bytes_per_inode" }, "0 inodes hold nothing".to_owned());
     }
-    if ext4.reserved_percent.is_some_and(|percent| percent > Percent::from_hundredths(5000)) {
-        return at("reserved_percent", "at most 50 per cent can be reserved".to_owned());
+    if settings.reserved.is_some_and(|percent| percent > ext4::RESERVED_MAX) {
+        return at("reserved_percent", format!("at most {} per cent can be reserved", ext4::RESERVED_MAX));
     }
-    if ext4.journal == Journal::Exact(Size::bytes(0)) {
+    if settings.journal == Journal::Bytes(0) {
         return at("journal", "a journal of no bytes is `journal = \"none\"`".to_owned());
     }
-    match &ext4.label {
-        Some(label) if label.len() > 16 || label.contains('\0') => {
-            at("label", format!("an ext4 label has at most 16 bytes and no NUL, this one has {}", label.len()))
+    match &settings.label {
+        Some(label) if label.len() > ext4::LABEL_MAX_BYTES || label.contains('\0') => {
+            at("label", format!("an ext4 label has at most {} bytes and no NUL, this one has {}", ext4::LABEL_MAX_BYTES, label.len()))
         }
         _ => Ok(()),
     }
 }
 
-fn check_fat(index: usize, fat: &FatSection) -> Checked {
+fn check_fat(index: usize, fat: &FatSettings) -> Checked {
     let at = |key: &'static str, message: String| Err(Problem::at(&[&"partition", &index, &"fat", &key], message));
-    if let Some(size) = fat.cluster_size.filter(|size| !size.is_power_of_two() || !(512..=32_768).contains(size)) {
+    if let Some(size) = fat.cluster_bytes.filter(|size| !size.is_power_of_two() || !(512..=32_768).contains(size)) {
         return at("cluster_size", format!("FAT clusters have a power of two of bytes from 512 to 32768, not {size}"));
     }
     match &fat.label {
@@ -282,19 +275,19 @@ fn check_fat(index: usize, fat: &FatSection) -> Checked {
 fn check_boot(boot: &BootSection) -> Checked {
     let at = |key: &'static str, message: &str| Err(Problem::at(&[&"boot", &key], message));
     let paths = [("kernel", &boot.kernel), ("loader_path", &boot.loader_path), ("uki", &boot.uki)];
-    let initramfs = if let Initramfs::Path(path) = &boot.initramfs { Some(path.clone()) } else { None };
+    let initramfs = if let InitramfsChoice::Path(path) = &boot.initramfs { Some(String::from_utf8_lossy(path).into_owned()) } else { None };
     for (key, path) in paths.into_iter().chain([("initramfs", &initramfs)]) {
         if let Some(path) = path {
             check_path(path).map_err(|message| Problem::at(&[&"boot", &key], message))?;
         }
     }
-    if boot.mode == Some(BootMode::None) {
+    if boot.mode == BootMode::None {
         let said = [
-            ("loader", boot.loader != Loader::Auto),
+            ("loader", boot.loader != LoaderChoice::Auto),
             ("cmdline", boot.cmdline.is_some()),
-            ("root", boot.root.is_some()),
+            ("root", boot.root != RootBy::default()),
             ("kernel", boot.kernel.is_some()),
-            ("initramfs", boot.initramfs != Initramfs::Auto),
+            ("initramfs", boot.initramfs != InitramfsChoice::Auto),
             ("loader_path", boot.loader_path.is_some()),
             ("uki", boot.uki.is_some()),
         ];
@@ -302,7 +295,7 @@ fn check_boot(boot: &BootSection) -> Checked {
             return at(key, "this says how the disk boots, and `mode = \"none\"` says that it does not");
         }
     }
-    if boot.uki.is_some() && !matches!(boot.loader, Loader::Auto | Loader::Uki) {
+    if boot.uki.is_some() && !matches!(boot.loader, LoaderChoice::Auto | LoaderChoice::Uki) {
         return at("uki", "a UKI is its own loader: it goes with `loader = \"uki\"`");
     }
     if boot.cmdline.as_ref().is_some_and(|cmdline| cmdline.contains(char::is_control)) {

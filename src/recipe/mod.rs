@@ -19,7 +19,6 @@
 //! not have, keys that contradict each other, recipes over [`RECIPE_MAX_BYTES`], and sources outside of the recipe's
 //! folder (see [`Recipe::load`]).
 
-mod base64;
 mod build;
 mod check;
 mod load;
@@ -29,11 +28,8 @@ mod values;
 
 pub use build::Given;
 pub use load::{LoadOptions, RECIPE_MAX_BYTES};
-pub use sections::{
-    Attribute, BootMode, BootSection, DiskSection, Ext4Section, FatKind, FatSection, FileKind, FileSection, Filesystem, Format, Holes, Loader,
-    PartitionSection, RootBy, Table,
-};
-pub use values::{DiskSize, FileMode, IdMap, Initramfs, Journal, Owner, PartitionSize, Percent, VolumeId, XattrValue};
+pub use sections::{Attribute, BootSection, DiskSection, FileKind, FileSection, PartitionSection};
+pub use values::{FileMode, Owner, XattrValue};
 
 use crate::error::{Error, Result};
 use crate::guid::Guid;

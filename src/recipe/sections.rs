@@ -1,7 +1,12 @@
 //! The tables of a recipe.
 
-use super::values::{DiskSize, FileMode, IdMap, Initramfs, Journal, Owner, PartitionSize, Percent, VolumeId, XattrValue, one_or_more};
+use super::values::{FileMode, Owner, XattrValue, one_or_more};
+use crate::boot::{InitramfsChoice, LoaderChoice, RootBy};
+use crate::disk::{BootMode, DiskSize, Ext4Settings, FatSettings, FilesystemKind, PartitionSize};
+use crate::format::Format;
 use crate::guid::Guid;
+use crate::partition::TableKind;
+use crate::source::{Holes, IdMap};
 use crate::units::Size;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,7 +26,7 @@ pub struct DiskSection {
     pub format: Option<Format>,
     /// The partition table. Default: GPT.
     #[serde(skip_serializing_if = "is_default")]
-    pub table: Table,
+    pub table: TableKind,
     /// Default: what is needed.
     #[serde(skip_serializing_if = "is_default")]
     pub size: DiskSize,
@@ -45,31 +50,6 @@ impl DiskSection {
     pub fn is_default(&self) -> bool {
         is_default(self)
     }
-}
-
-/// The container of a disk image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// The disk's bytes.
-    Raw,
-    /// VHD, dynamic.
-    Vhd,
-    /// VHD, fixed.
-    VhdFixed,
-}
-
-/// A partition table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Table {
-    /// GUID partition table.
-    #[default]
-    Gpt,
-    /// Master boot record.
-    Mbr,
-    /// The single partition is the disk.
-    None,
 }
 
 /// `[[partition]]`.
@@ -96,7 +76,7 @@ pub struct PartitionSection {
     pub size: PartitionSize,
     /// See [`PartitionSection::filesystem_or_usual`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub filesystem: Option<Filesystem>,
+    pub filesystem: Option<FilesystemKind>,
     /// Directories and archives, laid over each other in order.
     #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_more")]
     pub source: Vec<PathBuf>,
@@ -123,25 +103,17 @@ pub struct PartitionSection {
     pub holes: Option<Holes>,
     /// `[partition.ext4]`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ext4: Option<Ext4Section>,
+    pub ext4: Option<Ext4Settings>,
     /// `[partition.fat]`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fat: Option<FatSection>,
+    pub fat: Option<FatSettings>,
 }
 
 impl PartitionSection {
-    /// The filesystem: as said, else FAT on an EFI system partition, none on partitions that hold none (BIOS boot, swap),
-    /// else ext4.
+    /// The filesystem: as said, else the usual one of the type.
     #[must_use]
-    pub fn filesystem_or_usual(&self) -> Filesystem {
-        let kind = self.partition_type.as_deref().unwrap_or_default().to_ascii_lowercase();
-        let usual = match kind.as_str() {
-            "esp" | "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" | "0xef" => Filesystem::Fat,
-            "bios-boot" | "21686148-6449-6e6f-744e-656564454649" => Filesystem::None,
-            "swap" | "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f" | "0x82" => Filesystem::None,
-            _ => Filesystem::Ext4,
-        };
-        self.filesystem.unwrap_or(usual)
+    pub fn filesystem_or_usual(&self) -> FilesystemKind {
+        self.filesystem.unwrap_or_else(|| FilesystemKind::usual_for(self.partition_type.as_deref().unwrap_or_default()))
     }
 }
 
@@ -178,164 +150,34 @@ impl Attribute {
     }
 }
 
-/// A filesystem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Filesystem {
-    /// ext4.
-    Ext4,
-    /// FAT12, FAT16 or FAT32.
-    Fat,
-    /// The partition stays empty.
-    None,
-}
-
-/// What becomes of holes in files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Holes {
-    /// They stay holes.
-    Keep,
-    /// They become zeros that are stored.
-    None,
-}
-
-/// `[partition.ext4]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "snake_case")]
-pub struct Ext4Section {
-    /// Bytes in a block.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub block_size: Option<u32>,
-    /// Bytes in an inode.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub inode_size: Option<u32>,
-    /// Default: as mke2fs would.
-    #[serde(skip_serializing_if = "is_default")]
-    pub journal: Journal,
-    /// Features by mke2fs's names, with `^` to leave one out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub features: Vec<String>,
-    /// At least this many inodes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub inodes: Option<u64>,
-    /// One inode for so many bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes_per_inode: Option<u32>,
-    /// The share of blocks that only root may use, at most 50.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reserved_percent: Option<Percent>,
-    /// Volume label, at most 16 bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Default: from the seed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uuid: Option<Guid>,
-    /// The seed of directory hashes. Default: from the seed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hash_seed: Option<Guid>,
-    /// Leave unused inode tables to the kernel, which zeroes them after the first mount.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lazy_inode_tables: Option<bool>,
-}
-
-/// `[partition.fat]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "snake_case")]
-pub struct FatSection {
-    /// Volume label, at most 11 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Default: from the seed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub volume_id: Option<VolumeId>,
-    /// Bytes in a cluster. Default: by the size.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cluster_size: Option<u32>,
-    /// Default: by the size.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<FatKind>,
-}
-
-/// A kind of FAT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FatKind {
-    /// FAT12.
-    Fat12,
-    /// FAT16.
-    Fat16,
-    /// FAT32.
-    Fat32,
-}
-
 /// `[boot]`. All paths are paths in the tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "snake_case")]
 pub struct BootSection {
     /// Default: `uefi` where the tree has a kernel.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<BootMode>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub mode: BootMode,
     /// Default: the first that is there.
     #[serde(skip_serializing_if = "is_default")]
-    pub loader: Loader,
+    pub loader: LoaderChoice,
     /// The kernel's command line. Default: the tree's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<String>,
     /// What `root=` says, where the command line has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub root: Option<RootBy>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub root: RootBy,
     /// Default: the newest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
     /// Default: the kernel's, if there is one.
     #[serde(skip_serializing_if = "is_default")]
-    pub initramfs: Initramfs,
+    pub initramfs: InitramfsChoice,
     /// The loader's EFI image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loader_path: Option<String>,
     /// The unified kernel image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uki: Option<String>,
-}
-
-/// How a disk boots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BootMode {
-    /// By UEFI.
-    Uefi,
-    /// Not: a data disk.
-    None,
-}
-
-/// Which loader starts the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Loader {
-    /// The first that the tree has.
-    #[default]
-    Auto,
-    /// GRUB.
-    Grub,
-    /// A unified kernel image.
-    Uki,
-    /// systemd-boot.
-    SystemdBoot,
-}
-
-/// How the command line names the root filesystem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RootBy {
-    /// `root=PARTUUID=…`.
-    PartUuid,
-    /// `root=UUID=…`.
-    Uuid,
-    /// `root=LABEL=…`.
-    Label,
-    /// Nothing is added.
-    None,
 }
 
 /// `[[file]]`: one entry laid over the tree. What it is stands in exactly one of five keys; see [`FileSection::kind`].

@@ -2,6 +2,11 @@
 
 use super::*;
 use crate::ErrorKind;
+use crate::boot::LoaderChoice;
+use crate::disk::{BootMode, FilesystemKind, PartitionSize};
+use crate::format::Format;
+use crate::fs::ext4::{Journal, Percent};
+use crate::source::{Holes, IdMap};
 use crate::units::Size;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,11 +60,11 @@ fn the_agreed_recipe_is_read() {
     assert_eq!(recipe.disk, DiskSection { format: Some(Format::Vhd), align_size: Some(Size::gib(1)), ..DiskSection::default() });
     let [esp, root] = &recipe.partitions[..] else { panic!("two partitions") };
     assert_eq!(*esp, PartitionSection { partition_type: Some("esp".into()), ..PartitionSection::default() });
-    assert_eq!((esp.filesystem_or_usual(), root.filesystem_or_usual()), (Filesystem::Fat, Filesystem::Ext4));
+    assert_eq!((esp.filesystem_or_usual(), root.filesystem_or_usual()), (FilesystemKind::Fat, FilesystemKind::Ext4));
     assert_eq!((&root.source[..], root.free), (&[PathBuf::from("rootfs.tar.zst")][..], Some(Size::mib(256))));
-    assert_eq!(root.ext4.as_ref().unwrap().block_size, Some(4096));
+    assert_eq!(root.ext4.as_ref().unwrap().block_bytes, Some(4096));
     let boot = recipe.boot.as_ref().unwrap();
-    assert_eq!((boot.mode, boot.loader, boot.cmdline.as_deref()), (Some(BootMode::Uefi), Loader::Auto, Some("rw console=ttyS0")));
+    assert_eq!((boot.mode, boot.loader, boot.cmdline.as_deref()), (BootMode::Uefi, LoaderChoice::Auto, Some("rw console=ttyS0")));
     assert_eq!(recipe.files[0].kind(), Some(FileKind::Content("hello\n")));
     assert_eq!(recipe.files[0].mode, Some(FileMode::new(0o644)));
     assert_eq!(recipe.files[1].kind(), Some(FileKind::Symlink("../web.service")));
@@ -75,7 +80,7 @@ fn the_example_says_everything_it_means_to() {
     assert_eq!(root.map_ids, [IdMap { image: 0, host: 100_000, count: 65_536 }]);
     assert_eq!(root.attributes[0].bit(), 59);
     let ext4 = root.ext4.as_ref().unwrap();
-    assert_eq!((ext4.journal, ext4.reserved_percent), (Journal::Exact(Size::mib(64)), Some(Percent::from_hundredths(50))));
+    assert_eq!((ext4.journal, ext4.reserved), (Journal::Bytes(Size::mib(64).as_bytes()), Some(Percent::hundredths(50))));
     assert_eq!(recipe.files[0].xattrs["user.raw"], XattrValue(vec![0, 1, 2]));
     assert_eq!(recipe.files[2].kind(), Some(FileKind::Remove));
     assert_eq!(recipe.ami.as_ref().unwrap().tags["team"], "web");
@@ -189,13 +194,14 @@ const BAD: &[(&str, usize, usize, &str)] = &[
     ("[disk]\nsize = \"fill\"", 2, 8, "is not a size"),
     ("[disk]\nalign_size = 1", 2, 14, "expected a size with its unit"),
     ("[disk]\nalign_size = \"1 GB\"", 2, 14, "\"1 GB\" is not a size"),
-    ("[disk]\nformat = \"vmdk\"", 2, 10, "unknown value `vmdk`, expected one of `raw`, `vhd`, `vhd-fixed`"),
-    ("[disk]\ntable = \"GPT\"", 2, 9, "unknown value `GPT`, expected one of `gpt`, `mbr`, `none`"),
+    ("[disk]\nformat = \"vmdk\"", 2, 10, "\"vmdk\" is not a format: raw, vhd or vhd-fixed was expected"),
+    ("[disk]\ntable = \"GPT\"", 2, 9, "\"GPT\" is not a kind of partition table: gpt, mbr or none was expected"),
+    ("[disk]\ntable = 1", 2, 9, "invalid type: integer `1`, expected one of gpt, mbr, none"),
     ("[disk]\nuuid = \"123\"", 2, 8, "is not a UUID"),
     ("[disk]\nsignature = 4294967296", 2, 13, "4294967296"),
     ("seed = \"web\"", 1, 8, "is not a UUID"),
     ("[[partition]]\nsize = 8", 2, 8, "expected \"auto\", \"fill\" or a size with its unit"),
-    ("[[partition]]\nfilesystem = \"xfs\"", 2, 14, "expected one of `ext4`, `fat`, `none`"),
+    ("[[partition]]\nfilesystem = \"xfs\"", 2, 14, "\"xfs\" is not a filesystem: ext4, fat or none was expected"),
     ("[[partition]]\nsource = 3", 2, 10, "expected a path or a list of paths"),
     ("[[partition]]\nsource = [\"a\",\n 3]", 3, 2, "invalid type: integer `3`"),
     ("[[partition]]\nsource = { a = 1 }", 2, 10, "expected a path or a list of paths"),
@@ -209,16 +215,16 @@ const BAD: &[(&str, usize, usize, &str)] = &[
     ("[[partition]]\next4 = { reserved_percent = -1 }", 2, 29, "expected a percentage"),
     ("[[partition]]\next4 = { reserved_percent = nan }", 2, 29, "expected a percentage"),
     ("[[partition]]\ntype = \"esp\"\nfat = { volume_id = \"1234\" }", 3, 21, "is no volume id"),
-    ("[boot]\nmode = \"bios\"", 2, 8, "unknown value `bios`, expected `uefi` or `none`"),
-    ("[boot]\nloader = \"lilo\"", 2, 10, "expected one of `auto`, `grub`, `uki`, `systemd-boot`"),
-    ("[boot]\nroot = \"UUID\"", 2, 8, "expected one of `partuuid`, `uuid`, `label`, `none`"),
+    ("[boot]\nmode = \"bios\"", 2, 8, "\"bios\" is not a boot mode: auto, uefi or none was expected"),
+    ("[boot]\nloader = \"lilo\"", 2, 10, "\"lilo\" is not a loader: auto, grub, uki or systemd-boot was expected"),
+    ("[boot]\nroot = \"UUID\"", 2, 8, "\"UUID\" is not a way to name the root: partuuid, uuid, label or none was expected"),
     ("[[file]]\npath = \"/a\"\ncontent = \"\"\nmode = 644", 4, 8, "expected permissions as a string of octal digits"),
     ("[[file]]\npath = \"/a\"\ncontent = \"\"\nmode = \"0844\"", 4, 8, "is no mode"),
     ("[[file]]\npath = \"/a\"\ncontent = \"\"\nmode = \"10000\"", 4, 8, "is no mode"),
     ("[[file]]\npath = \"/a\"\ncontent = \"\"\nxattrs = { \"user.a\" = 1 }", 4, 23, "expected text or { base64"),
     ("[[file]]\npath = \"/a\"\ncontent = \"\"\nxattrs = { \"user.a\" = { base64 = \"A\" } }", 4, 23, "base64"),
     ("[[file]]\npath = \"/a\"\ncontent = \"\"\nxattrs = { \"user.a\" = { hex = \"A\" } }", 4, 23, "unknown key `hex`"),
-    ("[ami]\narchitecture = \"aarch64\"", 2, 16, "unknown value `aarch64`, expected `x86_64` or `arm64`"),
+    ("[ami]\narchitecture = \"aarch64\"", 2, 16, "\"aarch64\" is not an architecture: x86_64 or arm64 was expected"),
     // Ranges.
     ("name = \"\"", 1, 8, "is empty"),
     ("name = \"a\\u0007\"", 1, 8, "control characters"),

@@ -32,6 +32,15 @@ impl Filter {
         if options.owner.is_some() && !options.map_ids.is_empty() {
             return Err(Error::invalid("both one owner for everything and a translation of owners: only one of them can be meant"));
         }
+        for (nth, a) in options.map_ids.iter().enumerate() {
+            // One id that could become two, or two that would become one.
+            let overlap = |a: u32, b: u32, a_count: u32, b_count: u32| {
+                u64::from(a) < u64::from(b) + u64::from(b_count) && u64::from(b) < u64::from(a) + u64::from(a_count)
+            };
+            if options.map_ids[..nth].iter().any(|b| overlap(a.host, b.host, a.count, b.count) || overlap(a.image, b.image, a.count, b.count)) {
+                return Err(Error::invalid(format!("the id map {}:{}:{} overlaps another one", a.image, a.host, a.count)));
+            }
+        }
         let mut set = GlobSetBuilder::new();
         for pattern in &options.exclude {
             let from_root = pattern.trim_start_matches('/').trim_end_matches('/');
@@ -173,6 +182,15 @@ mod tests {
         assert!(filter(&["d/*"], &[]).excludes(b"d/\xff\xfe"), "names are bytes");
         for bad in ["/", "", "a[", "{a"] {
             assert!(Filter::new(&Options { exclude: vec![bad.into()], ..Options::default() }).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn id_maps_that_overlap_are_refused() {
+        let check = |maps: &[&str]| Options { map_ids: maps.iter().map(|map| map.parse().unwrap()).collect(), ..Options::default() }.check();
+        check(&["0:100000:1000", "1000:1000:1", "1001:101000:5"]).unwrap();
+        for maps in [["0:100:50", "100:149:10"], ["0:100:50", "49:200:10"], ["0:0:4294967294", "4294967293:4294967294:1"]] {
+            assert!(check(&maps).unwrap_err().to_string().contains("overlaps"), "{maps:?}");
         }
     }
 

@@ -1,7 +1,11 @@
 //! What a caller may ask of a source, and the limits on what a hostile one may ask of us.
 
+use crate::error::{Error, Result};
+use crate::text::{self, text_form, words};
 use crate::units::{GIB, KIB, MIB, TIB};
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// How sources are read. The default takes everything as it is.
 ///
@@ -36,6 +40,16 @@ pub struct Options {
     pub limits: Limits,
 }
 
+impl Options {
+    /// Checks the options themselves; opening a source does it too.
+    ///
+    /// # Errors
+    /// Patterns that cannot be read, id maps that overlap, owners said in two ways.
+    pub fn check(&self) -> crate::Result<()> {
+        super::filter::Filter::new(self).map(drop)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -58,28 +72,35 @@ pub struct IdMap {
     pub image: u32,
     /// First id in the source.
     pub host: u32,
-    /// Ids in the range.
+    /// Ids in the range, at least 1.
     pub count: u32,
 }
 
-impl std::str::FromStr for IdMap {
-    type Err = crate::Error;
+impl FromStr for IdMap {
+    type Err = Error;
 
     /// Reads `IMAGE:HOST:COUNT`, such as `0:100000:65536`.
     ///
     /// # Errors
     /// Anything else, a count of 0, a range past 2^32 - 1.
-    fn from_str(text: &str) -> crate::Result<Self> {
-        let bad = || crate::Error::invalid(format!("{text:?} is no IMAGE:HOST:COUNT, such as 0:100000:65536"));
-        let mut parts = text.split(':').map(|part| part.parse::<u32>().map_err(|_| bad()));
-        let mut next = || parts.next().ok_or_else(bad)?;
-        let map = Self { image: next()?, host: next()?, count: next()? };
-        if parts.next().is_some() || map.count == 0 || map.image.checked_add(map.count - 1).is_none() || map.host.checked_add(map.count - 1).is_none() {
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || Error::invalid(format!("{text:?} is no range of ids: IMAGE:HOST:COUNT was expected, such as \"0:100000:65536\", with all ids below 2^32"));
+        let [image, host, count] = text::numbers(text).ok_or_else(bad)?;
+        let last = count.checked_sub(1).ok_or_else(bad)?;
+        if image.checked_add(last).is_none() || host.checked_add(last).is_none() {
             return Err(bad());
         }
-        Ok(map)
+        Ok(Self { image, host, count })
     }
 }
+
+impl fmt::Display for IdMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.image, self.host, self.count)
+    }
+}
+
+text_form!(IdMap, "a range of ids, such as \"0:100000:65536\" (IMAGE:HOST:COUNT)");
 
 /// What becomes of holes in files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -90,6 +111,8 @@ pub enum Holes {
     /// They become zeros that are stored.
     None,
 }
+
+words!(Holes, "a way to treat holes", [Keep = "keep", None = "none"]);
 
 /// Limits on what one source may hold. Each is far above what root filesystems hold and low enough that no input
 /// makes a program run for long or out of memory.
@@ -143,7 +166,7 @@ mod tests {
     fn id_maps_read_and_bad_ones_are_refused() {
         assert_eq!("0:100000:65536".parse::<IdMap>().unwrap(), IdMap { image: 0, host: 100_000, count: 65_536 });
         assert!("0:0:4294967295".parse::<IdMap>().is_ok());
-        for text in ["", "0:1", "0:1:0", "0:1:2:3", "-1:0:1", "4294967295:0:2", "0:4294967295:2", "a:b:c", "0:4294967296:1"] {
+        for text in ["", "0:1", "0:1:0", "+0:1:1", "0:1:2:3", "-1:0:1", "4294967295:0:2", "0:4294967295:2", "a:b:c", "0:4294967296:1"] {
             assert!(text.parse::<IdMap>().is_err(), "{text}");
         }
     }

@@ -27,7 +27,7 @@ fn signed_grub_goes_to_the_esp_with_a_stub_and_the_configuration_to_the_root() {
     assert_eq!(summary.kernel.as_deref(), Some("/boot/vmlinuz-6.1.0-9-cloud-amd64"));
     assert_eq!(summary.initramfs.as_deref(), Some("/boot/initrd.img-6.1.0-9-cloud-amd64"));
     assert_eq!(summary.cmdline.as_deref(), Some(format!("{ROOT} rw console=ttyS0").as_str()));
-    assert_eq!(made.prepared.import_image_refused, None);
+    assert!(summary.grub_packages.is_empty());
     // The file on the ESP is the file in the root: one content.
     let content = |tree: &Tree, path: &str| match tree.node(tree.resolve(path).unwrap()).kind {
         NodeKind::File(file) => file.content,
@@ -156,7 +156,7 @@ fn arm64_has_its_own_names() {
     let made = arm().file("usr/lib/systemd/boot/efi/systemd-bootaa64.efi", systemd_boot(ARM64)).prepare(&Options::default()).unwrap();
     assert!(made.esp_files().contains(&"EFI/BOOT/BOOTAA64.EFI".to_owned()));
     assert!(made.esp_files().contains(&"EFI/systemd/systemd-bootaa64.efi".to_owned()));
-    assert!(made.prepared.import_image_refused.unwrap().contains("register-image, arm64"));
+    assert!(made.prepared.summary.grub_packages.is_empty(), "ImportImage refuses arm64 with GRUB too");
     // A compressed Image has no EFI stub: GRUB starts it, systemd-boot cannot.
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gz, &arm_image()).unwrap();
@@ -192,7 +192,7 @@ fn systemd_boot_gets_kernel_initramfs_and_entry() {
     assert_eq!(entry, expected);
     assert_eq!(made.root("etc/kernel/cmdline"), format!("{ROOT} rw console=ttyS0\n"));
     assert_eq!(made.root("etc/kernel/entry-token"), "debian\n");
-    assert!(made.prepared.import_image_refused.as_deref().unwrap().contains("import-snapshot"));
+    assert_eq!(made.prepared.summary.grub_packages, ["Debian, Ubuntu: shim-signed grub-efi-amd64-signed"]);
     // The tree's own token and loader.conf stay.
     let made = Fake::debian()
         .file(SD_BOOT, systemd_boot(AMD64))
@@ -240,9 +240,9 @@ fn auto_takes_grub_then_a_uki_then_systemd_boot() {
     for (choice, name) in [(LoaderChoice::Grub, "grub"), (LoaderChoice::Uki, "uki"), (LoaderChoice::SystemdBoot, "systemd-boot")] {
         assert_eq!(loader(all(), &with(choice)), name);
     }
-    // With a document for ImportImage the disk is made all the same; the reason goes with it.
+    // With a document for ImportImage the disk is made all the same; what to install for it goes with it.
     let made = all().without(grub).prepare(&Options { import_image: true, ..Options::default() }).unwrap();
-    assert!(made.prepared.import_image_refused.unwrap().contains("grub-efi-amd64-signed"));
+    assert!(made.prepared.summary.grub_packages[0].contains("grub-efi-amd64-signed"));
 }
 
 #[test]

@@ -53,7 +53,10 @@ pub(crate) fn plan_dynamic(map: &AllocationMap, identity: &Identity) -> Result<I
 fn check_size(map: &AllocationMap) -> Result<u64> {
     let size_bytes = map.size_bytes();
     if size_bytes > VHD_MAX_BYTES {
-        return Err(Error::limit(format!("a VHD holds at most 2040 GiB and the disk has {}: use the format raw", Size::bytes(size_bytes))));
+        return Err(Error::limit(format!(
+            "a VHD holds at most 2040 GiB ({VHD_MAX_BYTES} bytes) and the disk has {} ({size_bytes} bytes): use the format raw",
+            Size::bytes(size_bytes)
+        )));
     }
     if size_bytes == 0 || !size_bytes.is_multiple_of(SECTOR_BYTES) {
         return Err(Error::invalid(format!("a VHD holds whole sectors of 512 bytes and the disk has {size_bytes} bytes")));

@@ -2,7 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::guid::Guid;
+use crate::text::text_form;
 use crate::tree::Timestamp;
+use crate::units::Size;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -148,9 +152,10 @@ pub enum SizeRequest {
     },
 }
 
-/// The journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The journal. Its text form is `auto`, `none` or a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Journal {
+    #[default]
     /// As large as mke2fs makes it for this number of blocks: none under 2,048 blocks, then 1,024 to 262,144. In a filesystem of
     /// exact size that would be too small then, the next smaller one of these that lets everything fit.
     Auto,
@@ -159,6 +164,30 @@ pub enum Journal {
     /// Of so many bytes, rounded down to blocks.
     Bytes(u64),
 }
+
+impl FromStr for Journal {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            _ => text.parse::<Size>().map(|size| Self::Bytes(size.as_bytes())),
+        }
+    }
+}
+
+impl fmt::Display for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad("auto"),
+            Self::None => f.pad("none"),
+            Self::Bytes(bytes) => f.pad(&Size::bytes(*bytes).exact()),
+        }
+    }
+}
+
+text_form!(Journal, "\"auto\", \"none\" or a size with its unit, such as \"64 MiB\"");
 
 /// A percentage with two decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -217,6 +246,44 @@ impl FromStr for Percent {
         let decimals: u16 = decimals.parse().map_err(|_| bad())?;
         let hundredths = whole.checked_mul(100).and_then(|hundredths| hundredths.checked_add(decimals * scale)).filter(|hundredths| *hundredths <= 10_000);
         hundredths.map(Self::hundredths).ok_or_else(bad)
+    }
+}
+
+/// A number in recipes: an integer, or a float of at most two decimals.
+impl Serialize for Percent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.hundredths.is_multiple_of(100) {
+            serializer.serialize_u16(self.hundredths / 100)
+        } else {
+            serializer.serialize_f64(f64::from(self.hundredths) / 100.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Percent;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a percentage from 0 to 100 with at most two decimals")
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Percent, E> {
+                value.to_string().parse().map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Percent, E> {
+                value.to_string().parse().map_err(|_| E::invalid_value(de::Unexpected::Unsigned(value), &self))
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Percent, E> {
+                // A float prints as the shortest decimal that reads back as itself, so 0.29 is "0.29" here.
+                value.to_string().parse().map_err(|_| E::invalid_value(de::Unexpected::Float(value), &self))
+            }
+        }
+        deserializer.deserialize_any(Number)
     }
 }
 

@@ -89,7 +89,7 @@ impl Bpb {
 
 /// What identifies the volume: from byte 36 in FAT12 and FAT16, from byte 64 in FAT32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct VolumeId {
+pub(super) struct ExtendedBoot {
     pub(super) bs_drv_num: u8,
     pub(super) bs_reserved1: u8,
     pub(super) bs_boot_sig: u8,
@@ -98,7 +98,7 @@ pub(super) struct VolumeId {
     pub(super) bs_fil_sys_type: [u8; 8],
 }
 
-impl VolumeId {
+impl ExtendedBoot {
     pub(super) const BYTES: usize = 26;
     /// Where it stands in the boot sector of FAT12 and FAT16.
     pub(super) const OFFSET_16: usize = 36;
@@ -338,7 +338,7 @@ mod tests {
             assert_eq!(bytes[offset], value, "at {offset}");
         }
 
-        let id = VolumeId {
+        let id = ExtendedBoot {
             bs_drv_num: 0x80,
             bs_reserved1: 1,
             bs_boot_sig: 0x29,
@@ -346,10 +346,10 @@ mod tests {
             bs_vol_lab: *b"LABEL67890A",
             bs_fil_sys_type: *b"FAT16   ",
         };
-        assert_eq!(VolumeId::decode(&id.encode()), id);
+        assert_eq!(ExtendedBoot::decode(&id.encode()), id);
         assert_eq!(&id.encode()[7..18], b"LABEL67890A");
-        assert_eq!(VolumeId::OFFSET_16 + VolumeId::BYTES, 62);
-        assert_eq!(VolumeId::OFFSET_32 + VolumeId::BYTES, 90);
+        assert_eq!(ExtendedBoot::OFFSET_16 + ExtendedBoot::BYTES, 62);
+        assert_eq!(ExtendedBoot::OFFSET_32 + ExtendedBoot::BYTES, 90);
 
         let fat32 = Fat32Bpb { bpb_fat_sz32: 0x3637_3839, bpb_ext_flags: 0x4041, bpb_fs_ver: 0x4243, bpb_root_clus: 2, bpb_fs_info: 1, bpb_bk_boot_sec: 6 };
         let bytes = fat32.encode();

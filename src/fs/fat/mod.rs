@@ -32,7 +32,11 @@ pub use layout::FatLayout;
 pub use plan::plan;
 pub use read::probe;
 
+use crate::error::{Error, Result};
+use crate::text::{text_form, words};
 use crate::tree::Timestamp;
+use std::fmt;
+use std::str::FromStr;
 
 /// Which FAT. Readers tell them apart by the number of clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,16 +50,6 @@ pub enum FatKind {
 }
 
 impl FatKind {
-    /// `fat12`, `fat16` or `fat32`, as reports have it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fat12 => "fat12",
-            Self::Fat16 => "fat16",
-            Self::Fat32 => "fat32",
-        }
-    }
-
     /// The name as people write it.
     const fn title(self) -> &'static str {
         match self {
@@ -65,6 +59,30 @@ impl FatKind {
         }
     }
 }
+
+words!(FatKind, "a kind of FAT", [Fat12 = "fat12", Fat16 = "fat16", Fat32 = "fat32"]);
+
+/// A volume id in its text form, as blkid shows it: `1234-ABCD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VolumeId(pub u32);
+
+impl FromStr for VolumeId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let digits = text.split_once('-').filter(|(high, low)| high.len() == 4 && low.len() == 4 && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()));
+        let id = digits.and_then(|(high, low)| u32::from_str_radix(&[high, low].concat(), 16).ok());
+        id.map(Self).ok_or_else(|| Error::invalid(format!("{text:?} is no volume id: four and four hex digits were expected, such as \"1234-ABCD\"")))
+    }
+}
+
+impl fmt::Display for VolumeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04X}-{:04X}", self.0 >> 16, self.0 & 0xffff)
+    }
+}
+
+text_form!(VolumeId, "a FAT volume id, such as \"1234-ABCD\"");
 
 /// How large a volume is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

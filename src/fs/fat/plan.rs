@@ -1,6 +1,6 @@
 //! Planning: the smallest or the asked shape, a run of clusters for each item, and the directories' bytes.
 
-use super::format::{self, Bpb, DirectoryEntry, ENTRY_BYTES, Fat32Bpb, FsInfo, LONG_NAME_UNITS, LongNameEntry, VolumeId};
+use super::format::{self, Bpb, DirectoryEntry, ENTRY_BYTES, ExtendedBoot, Fat32Bpb, FsInfo, LONG_NAME_UNITS, LongNameEntry};
 use super::geometry::{CLUSTER_MAX_BYTES, FAT_COPIES, Geometry};
 use super::inventory::{Inventory, Item, ItemKind};
 use super::layout::{DirectoryBytes, FatLayout};
@@ -330,8 +330,8 @@ impl Planner<'_> {
         let fits = "the geometry was chosen within the fields";
         let fat32 = shape.kind == FatKind::Fat32;
         let total_short = u16::try_from(shape.total_sectors).ok().filter(|_| !fat32);
-        let volume_offset = if fat32 { VolumeId::OFFSET_32 } else { VolumeId::OFFSET_16 };
-        let code_offset = volume_offset + VolumeId::BYTES;
+        let volume_offset = if fat32 { ExtendedBoot::OFFSET_32 } else { ExtendedBoot::OFFSET_16 };
+        let code_offset = volume_offset + ExtendedBoot::BYTES;
         let bpb = Bpb {
             // A short jump to the code, which counts from its own end.
             bs_jmp_boot: [0xeb, u8::try_from(code_offset - 2).expect(fits), 0x90],
@@ -350,7 +350,7 @@ impl Planner<'_> {
             bpb_hidd_sec: self.options.hidden_sectors,
             bpb_tot_sec32: if total_short.is_some() { 0 } else { u32::try_from(shape.total_sectors).expect(fits) },
         };
-        let volume = VolumeId {
+        let volume = ExtendedBoot {
             bs_drv_num: 0x80,
             bs_reserved1: 0,
             bs_boot_sig: format::BOOT_SIG_EXTENDED,
@@ -400,7 +400,7 @@ impl Planner<'_> {
         FilesystemSummary {
             kind: shape.kind.name().to_owned(),
             label: self.options.label.clone(),
-            uuid: super::read::volume_id_text(self.options.volume_id),
+            uuid: super::VolumeId(self.options.volume_id).to_string(),
             block_bytes: u32::try_from(shape.cluster_bytes).expect("clusters have at most 32 KiB"),
             size_bytes,
             used_bytes: size_bytes - free_bytes,

@@ -1,7 +1,7 @@
 //! Looking at a volume: what kind it is, its label, how much of it is free. The input is not trusted.
 
-use super::FatKind;
-use super::format::{BOOT_SECTOR_BYTES, BOOT_SIG_EXTENDED, Bpb, ENTRY_BYTES, Fat32Bpb, SIGNATURE, VolumeId, copy};
+use super::format::{BOOT_SECTOR_BYTES, BOOT_SIG_EXTENDED, Bpb, ENTRY_BYTES, ExtendedBoot, Fat32Bpb, SIGNATURE, copy};
+use super::{FatKind, VolumeId};
 use crate::error::{Error, Result};
 use crate::report::{FilesystemSummary, SizePart};
 use crate::units::{u64_of, usize_of};
@@ -26,8 +26,8 @@ pub fn probe(read_at: &dyn Fn(u64, &mut [u8]) -> Result<()>, size_bytes: u64) ->
     }
     let fat32 = bpb.bpb_fat_sz16 == 0;
     let bpb32 = Fat32Bpb::decode(&copy(&sector[Fat32Bpb::OFFSET..][..Fat32Bpb::BYTES]));
-    let volume_offset = if fat32 { VolumeId::OFFSET_32 } else { VolumeId::OFFSET_16 };
-    let volume = VolumeId::decode(&copy(&sector[volume_offset..][..VolumeId::BYTES]));
+    let volume_offset = if fat32 { ExtendedBoot::OFFSET_32 } else { ExtendedBoot::OFFSET_16 };
+    let volume = ExtendedBoot::decode(&copy(&sector[volume_offset..][..ExtendedBoot::BYTES]));
 
     let sector_bytes = u64::from(bpb.bpb_byts_per_sec);
     let cluster_bytes = u32::from(bpb.bpb_byts_per_sec) * u32::from(bpb.bpb_sec_per_clus);
@@ -59,7 +59,7 @@ pub fn probe(read_at: &dyn Fn(u64, &mut [u8]) -> Result<()>, size_bytes: u64) ->
     Ok(Some(FilesystemSummary {
         kind: kind.name().to_owned(),
         label: if extended { label_text(&volume.bs_vol_lab) } else { String::new() },
-        uuid: if extended { volume_id_text(volume.bs_vol_id) } else { String::new() },
+        uuid: if extended { VolumeId(volume.bs_vol_id).to_string() } else { String::new() },
         block_bytes: cluster_bytes,
         size_bytes,
         used_bytes: size_bytes - free_bytes,
@@ -109,11 +109,6 @@ fn count_free(read_at: &dyn Fn(u64, &mut [u8]) -> Result<()>, kind: FatKind, fat
         }
     }
     Ok(free)
-}
-
-/// A volume id as Linux shows it.
-pub(super) fn volume_id_text(id: u32) -> String {
-    format!("{:04X}-{:04X}", id >> 16, id & 0xffff)
 }
 
 /// A label without its padding; what is not ASCII depends on a code page and is shown as `_`.

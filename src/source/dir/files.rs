@@ -117,6 +117,11 @@ impl Contents for Files {
         let scanned = self.scanned.get(index_of(id.0)).ok_or_else(|| Error::invalid(format!("contents {} of a directory of {}", id.0, self.scanned.len())))?;
         self.read(id, scanned, offset_bytes, out).map_err(|error| error.at_path(self.path(scanned)))
     }
+
+    fn reads(&self, file: &std::fs::Metadata) -> bool {
+        let stamp = Stamp::of(file);
+        self.scanned.iter().any(|scanned| scanned.stamp == stamp)
+    }
 }
 
 fn changed(how: &str) -> Error {
