@@ -158,7 +158,9 @@ impl Spooled {
     pub(crate) fn read_pieces(&self, pieces: &mut [(u64, &mut [u8])]) -> Result<()> {
         match &self.store {
             Store::Memory(_) => pieces.iter_mut().try_for_each(|(offset_bytes, out)| self.read_exact_at(*offset_bytes, out)),
-            Store::File(file) => read_pieces(file, pieces).map_err(|(offset_bytes, error)| Error::io("cannot read the spool file", error).at_offset(offset_bytes)),
+            Store::File(file) => {
+                read_pieces(file, pieces).map_err(|(offset_bytes, error)| Error::io("cannot read the spool file", error).at_offset(offset_bytes))
+            }
         }
     }
 }

@@ -67,7 +67,11 @@ impl Target<'_> {
         while !rest.is_empty() {
             let (zeros, count) = leading_run(rest);
             let (now, behind) = rest.split_at(count);
-            if zeros { self.output.zeros(u64_of(count))? } else { self.output.write(now)? }
+            if zeros {
+                self.output.zeros(u64_of(count))?
+            } else {
+                self.output.write(now)?
+            }
             rest = behind;
         }
         self.len_bytes += u64_of(bytes.len());
