@@ -1,80 +1,93 @@
 #!/usr/bin/env python3
 """The whole way, side by side: rootvol against the chain of other tools.
 
-    benches/whole.py rootfs.tar [--runs 5] [--work DIR] [--rootvol target/release/rootvol]
+    benches/whole.py rootfs.tar [--runs 5] [--work DIR] [--gib 2] [--rootvol target/release/rootvol]
 
-Both start from the same root filesystem and end with the same things: a GPT disk with an EFI system partition and an
-ext4 root in a dynamic VHD, and the SHA-256 of every 512-KiB block that is not zero.
+Every way starts from the same root filesystem and ends with the same things, on the disk (fsync): a GPT disk with an EFI
+system partition and an ext4 root in a dynamic VHD, and the SHA-256 of every 512-KiB block of the disk that is not zero.
 
-    rootvol    rootvol build rootfs.tar -o disk.vhd
-    chain      mkfs.vfat + mcopy, mke2fs -d, sgdisk, qemu-img convert -O vpc, hashing with two threads. It starts from the
-               unpacked tree (tar -x is not counted, which favours the chain).
-    chain+tar  the same with tar -x counted, as the chain needs it with a tar.
-    floor      the tar read and hashed in blocks, nothing written: what hashing alone costs here.
+    rootvol      from the tar; and from the unpacked tree, from the tar in zstd, with one thread
+    chain        mkfs.vfat and mcopy, sgdisk, mke2fs -d straight into its partition, qemu-img convert -O vpc, then hashing
+                 with two threads of what is no hole. It starts from the unpacked tree.
+    tar + chain  the same with `tar -x` counted, which the chain needs where the source is a tar
+    limits       the tar copied (cp), the tar hashed in blocks (hashlib, two threads)
 
-Runs alternate, and medians and the ratios of pairs are printed as a Markdown table: wall seconds, CPU seconds
-(user + system, all processes) and peak memory (the largest process). Put --work on a tmpfs to leave the disk out.
-A 1-TiB disk and a 10-GiB disk with the same contents are compared too. What is missing is a visible skip.
+Where there is a choice the chain has the better part: it copies kernel and initrd to the ESP and makes no loader, no
+configuration, no fstab and no documents. Every way runs once before it counts; runs take turns, with a sync before each.
+The table has medians: wall seconds, CPU seconds (user + system of all processes) and peak memory (of the largest process;
+about 15 MiB are this script's own). Put --work on a tmpfs to leave the disk out. What is missing is a visible skip.
 """
-import argparse, concurrent.futures, hashlib, os, platform, resource, shutil, statistics, subprocess, sys, tempfile, time
+import argparse, concurrent.futures, hashlib, os, platform, shutil, statistics, subprocess, sys, tempfile, time
 
 BLOCK = 512 * 1024
 ZERO = bytes(BLOCK)
+ESP_MIB = 128
 
 
 def hash_blocks(path):
-    """SHA-256 of each block that is not zero, with two threads (hashlib lets go of the interpreter's lock)."""
-    def one(data):
-        return hashlib.sha256(data).digest()
-    digests = 0
-    with open(path, "rb") as f, concurrent.futures.ThreadPoolExecutor(2) as pool:
-        pending = []
-        while data := f.read(BLOCK):
-            if data != ZERO[: len(data)]:
-                pending.append(pool.submit(one, data))
-                digests += 1
-            while len(pending) > 8:
+    """SHA-256 of each block that is not zero, with two threads (hashlib lets go of the interpreter's lock). Holes are not read."""
+    count = 0
+    with open(path, "rb", buffering=0) as f, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        size = os.fstat(f.fileno()).st_size
+        pending, at = [], 0
+        while at < size:
+            try:
+                at = max(at, os.lseek(f.fileno(), at, os.SEEK_DATA) // BLOCK * BLOCK)
+            except OSError:  # nothing but a hole up to the end
+                break
+            data = os.pread(f.fileno(), BLOCK, at)
+            at += BLOCK
+            if data == ZERO[: len(data)]:
+                continue
+            pending.append(pool.submit(lambda d: hashlib.sha256(d.ljust(BLOCK, b"\0")).digest(), data))
+            count += 1
+            if len(pending) > 8:
                 pending.pop(0).result()
         for p in pending:
             p.result()
-    return digests
+    return count
 
 
-def sh(*command, **options):
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+def sh(*command):
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: {done.stderr.decode(errors='replace').strip()}")
 
 
-def chain(args, tree, work):
-    raw, esp, root, vhd = (os.path.join(work, n) for n in ("disk.raw", "esp.img", "root.img", "disk.vhd"))
-    esp_mib = 128
-    total_mib = 1024 * args.gib
-    root_mib = total_mib - 1 - esp_mib - 1
-    with open(esp, "wb") as f:
-        f.truncate(esp_mib << 20)
+def unpack(tar, to):
+    sh("tar", "-C", to, "--xattrs", "--xattrs-include=*", "-xpf", tar)
+
+
+def chain(gib, tree, work):
+    raw, esp, vhd = (os.path.join(work, n) for n in ("disk.raw", "esp.img", "disk.vhd"))
+    root_mib = 1024 * gib - 1 - ESP_MIB - 1
+    for path, mib in ((esp, ESP_MIB), (raw, 1024 * gib)):
+        with open(path, "wb") as f:
+            f.truncate(mib << 20)
     sh("mkfs.vfat", "-F", "32", "-s", "1", "-n", "ESP", esp)
     boot = os.path.join(tree, "boot")
-    payload = [os.path.join(boot, n) for n in sorted(os.listdir(boot)) if n.startswith(("vmlinuz", "initrd"))]
+    payload = [os.path.join(boot, n) for n in sorted(os.listdir(boot)) if n.startswith(("vmlinuz", "initrd"))] if os.path.isdir(boot) else []
     sh("mmd", "-i", esp, "::/EFI", "::/EFI/BOOT")
     for p in payload:
         sh("mcopy", "-i", esp, p, "::/EFI/BOOT/")
-    with open(root, "wb") as f:
-        f.truncate(root_mib << 20)
-    sh("mke2fs", "-q", "-t", "ext4", "-d", tree, root)
-    with open(raw, "wb") as f:
-        f.truncate(total_mib << 20)
-    sh("sgdisk", "-n", f"1:2048:+{esp_mib}M", "-t", "1:ef00", "-n", f"2:{(1 + esp_mib) * 2048}:+{root_mib}M", "-t", "2:8304", raw)
-    for part, at in ((esp, 1), (root, 1 + esp_mib)):
-        sh("dd", f"if={part}", f"of={raw}", "bs=1M", f"seek={at}", "conv=notrunc,sparse")
+    sh("sgdisk", "-n", f"1:2048:+{ESP_MIB}M", "-t", "1:ef00", "-n", f"2:{(1 + ESP_MIB) * 2048}:+{root_mib}M", "-t", "2:8304", raw)
+    sh("dd", f"if={esp}", f"of={raw}", "bs=1M", "seek=1", "conv=notrunc,sparse")
+    sh("mke2fs", "-q", "-t", "ext4", "-E", f"offset={(1 + ESP_MIB) << 20}", "-d", tree, raw, f"{root_mib}M")
     sh("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "subformat=dynamic,force_size=on", raw, vhd)
-    # The blocks of the disk, as an upload needs them.
+    sh("sync", vhd)
     sh(sys.executable, __file__, "--hash", raw)
 
 
-def measured(work, command):
-    """Runs a Python callable in a child; wall and CPU seconds and the peak of its largest process in MiB."""
+def clear(work):
     for name in os.listdir(work):
-        os.remove(os.path.join(work, name))
-    read, write = os.pipe()
+        path = os.path.join(work, name)
+        shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+
+def measured(work, command):
+    """Runs a callable in a child; wall and CPU seconds and the peak of its largest process in MiB."""
+    clear(work)
+    os.sync()
     start = time.monotonic()
     pid = os.fork()
     if pid == 0:
@@ -84,12 +97,11 @@ def measured(work, command):
         except BaseException as e:
             print(e, file=sys.stderr)
             os._exit(1)
+    # The figures are the child's and those of all processes that it waited for.
     _, status, usage = os.wait4(pid, 0)
     wall = time.monotonic() - start
-    os.close(read), os.close(write)
     if status:
         sys.exit("a measured command failed")
-    # wait4 gives the child and its own waited-for children.
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
@@ -103,65 +115,86 @@ def main():
     a.add_argument("--hash", help=argparse.SUPPRESS)
     args = a.parse_args()
     if args.hash:
-        hash_blocks(args.hash)
+        print(hash_blocks(args.hash))
         return
     if not args.tar:
         a.error("a tar is needed")
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    os.environ["MTOOLS_SKIP_CHECK"] = "1"
     top = tempfile.mkdtemp(prefix="rootvol-bench.", dir=args.work)
-    work, tree = os.path.join(top, "work"), os.path.join(top, "tree")
-    os.mkdir(work), os.mkdir(tree)
+    work, sources = os.path.join(top, "work"), os.path.join(top, "sources")
+    os.mkdir(work), os.mkdir(sources)
     try:
-        run(args, work, tree)
+        table(args, run(args, work, sources), top)
     finally:
         shutil.rmtree(top)
 
 
-def run(args, work, tree):
-    tar = os.path.abspath(args.tar)
-    tool = os.path.abspath(args.rootvol)
-    size = f"{args.gib} GiB"
-    out = os.path.join(work, "disk.vhd")
-    build = lambda *more: (lambda: sh(tool, "build", tar, "-o", out, "--quiet", *more))
-    ways = {"rootvol": build("--size", size)}
-    # Where the processor's own limit is: the same bytes read and hashed, nothing written.
-    ways["floor"] = lambda: hash_blocks(tar)
-    missing = [t for t in ("mke2fs", "sgdisk", "mkfs.vfat", "mcopy", "mmd", "qemu-img", "tar") if not shutil.which(t, path=os.environ["PATH"] + ":/usr/sbin:/sbin")]
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    os.environ["MTOOLS_SKIP_CHECK"] = "1"
-    if missing:
-        print(f"SKIPPED: the chain, without {', '.join(missing)}")
-    elif os.geteuid() != 0:
-        print("SKIPPED: the chain needs root to unpack owners and devices")
+def missing(*tools):
+    return [t for t in tools if not shutil.which(t)]
+
+
+def run(args, work, sources):
+    """All figures by way: lists of (wall, CPU, peak)."""
+    tool, out = os.path.abspath(args.rootvol), os.path.join(work, "disk.vhd")
+    # Beside the output, so that --work says where everything lies.
+    tar = shutil.copy(args.tar, os.path.join(sources, "rootfs.tar"))
+    build = lambda source, size, *more: (lambda: sh(tool, "build", source, "-o", out, "--quiet", "--size", f"{size} GiB", *more))
+    ways = {"rootvol, from the tar": build(tar, args.gib), "rootvol, one thread": build(tar, args.gib, "--threads", "1")}
+    if missing("zstd"):
+        print("SKIPPED: from a tar in zstd, without zstd")
     else:
-        unpack = lambda to: sh("tar", "-C", to, "--xattrs", "--xattrs-include=*", "-xpf", tar)
-        unpack(tree)
-        def with_tar():
-            fresh = tempfile.mkdtemp(dir=os.path.dirname(work))
-            try:
-                unpack(fresh)
-                chain(args, fresh, work)
-            finally:
-                shutil.rmtree(fresh)
-        ways["chain"] = lambda: chain(args, tree, work)
-        ways["chain+tar"] = with_tar
-    ways["10 GiB"] = build("--size", "10 GiB")
-    ways["1 TiB"] = build("--size", "1 TiB")
+        sh("zstd", "-q", tar, "-o", tar + ".zst")
+        ways["rootvol, from the tar in zstd"] = build(tar + ".zst", args.gib)
+    lacks = missing("mke2fs", "sgdisk", "mkfs.vfat", "mcopy", "mmd", "qemu-img", "tar")
+    if lacks:
+        print(f"SKIPPED: the chain, without {', '.join(lacks)}")
+    elif os.geteuid() != 0:
+        print("SKIPPED: the chain and the tree, which need root to unpack owners and devices")
+    else:
+        tree, fresh = os.path.join(sources, "tree"), os.path.join(work, "tree")
+        os.mkdir(tree)
+        unpack(tar, tree)
+        ways["rootvol, from the tree"] = build(tree, args.gib)
+        ways["chain, from the tree"] = lambda: chain(args.gib, tree, work)
+        ways["tar + chain"] = lambda: (os.mkdir(fresh), unpack(tar, fresh), chain(args.gib, fresh, work))
+    ways["limit: cp of the tar"] = lambda: sh("cp", tar, os.path.join(work, "copy.tar"))
+    ways["limit: hashlib over the tar"] = lambda: hash_blocks(tar)
+    ways["rootvol, disk of 10 GiB"] = build(tar, 10)
+    ways["rootvol, disk of 1 TiB"] = build(tar, 1024)
     results = {name: [] for name in ways}
     for turn in range(args.runs + 1):
         for name, command in ways.items():
             figures = measured(work, command)
             if turn:  # the first turn warms the page cache
                 results[name].append(figures)
-    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.processor()) if os.path.exists("/proc/cpuinfo") else platform.processor()
-    print(f"\n{os.path.basename(tar)}, {os.path.getsize(tar) / 1e6:.0f} MB; {cpu}, {os.cpu_count()} threads; {args.runs} runs in turn, medians\n")
-    print("| way | wall s | CPU s | peak MiB | wall, times rootvol (pairs: min – median – max) |\n|---|---|---|---|---|")
-    base = results["rootvol"]
+    return results
+
+
+def processor():
+    try:
+        with open("/proc/cpuinfo") as f:
+            return next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def table(args, results, top):
+    kind = subprocess.run(["stat", "-f", "-c", "%T", top], capture_output=True, text=True).stdout.strip() or "?"
+    ratio = lambda a, b: statistics.median(x[0] / y[0] for x, y in zip(results[a], results[b]))
+    size = os.path.getsize(args.tar) / 1e6
+    print(f"\n{size:.0f} MB in the tar, disk of {args.gib} GiB, on {kind}; {processor()}, {os.cpu_count()} threads, {platform.system()} {platform.release()}; medians of {args.runs} runs in turn\n")
+    print("| way | wall s | CPU s | peak MiB | wall, as a multiple of rootvol's from the tar (median of pairs; least, most) |\n|---|---|---|---|---|")
+    base = results["rootvol, from the tar"]
     for name, figures in results.items():
-        med = [statistics.median(f[i] for f in figures) for i in range(3)]
+        wall, cpu, peak = (statistics.median(f[i] for f in figures) for i in range(3))
         ratios = sorted(f[0] / b[0] for f, b in zip(figures, base))
-        print(f"| {name} | {med[0]:.2f} | {med[1]:.2f} | {med[2]:.0f} | {ratios[0]:.2f} – {statistics.median(ratios):.2f} – {ratios[-1]:.2f} |")
-    tib = sorted(t[0] / g[0] for t, g in zip(results["1 TiB"], results["10 GiB"]))
-    print(f"\n1 TiB disk / 10 GiB disk with the same contents: {statistics.median(tib):.2f} times as long")
+        print(f"| {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {statistics.median(ratios):.2f} ({ratios[0]:.2f}, {ratios[-1]:.2f}) |")
+    print()
+    if "tar + chain" in results:
+        print(f"- tar to VHD: {ratio('tar + chain', 'rootvol, from the tar'):.1f} times faster than the chain")
+        print(f"- tree to VHD: {ratio('chain, from the tree', 'rootvol, from the tree'):.1f} times faster than the chain")
+    print(f"- 1 TiB takes {ratio('rootvol, disk of 1 TiB', 'rootvol, disk of 10 GiB'):.2f} times as long as 10 GiB with the same contents")
 
 
 if __name__ == "__main__":

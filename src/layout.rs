@@ -3,8 +3,9 @@
 //! A layout knows which byte ranges hold what. Bytes in no segment are unused: nobody reads them, nobody trusts them
 //! to be zero. Bytes in a `Zeros` segment must read as zero.
 
+use crate::content::{Contents, Wanted};
 use crate::error::Result;
-use crate::units::{BLOCK_BYTES, BlockIndex, ContentId};
+use crate::units::{BLOCK_BYTES, BlockIndex, ContentId, u64_of, usize_of};
 use std::ops::Range;
 
 /// What fills a segment.
@@ -179,21 +180,26 @@ impl AllocationMap {
 ///
 /// # Errors
 /// Those of `contents`.
-pub fn fill(layout: &(impl Layout + ?Sized), contents: &dyn crate::content::Contents, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
-    let end = offset_bytes + crate::units::u64_of(out.len());
+pub fn fill(layout: &(impl Layout + ?Sized), contents: &dyn Contents, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
+    let end = offset_bytes + u64_of(out.len());
     let mut done = offset_bytes;
+    let mut rest = out;
+    // Contents come last and together, so that neighbours can be read at once.
+    let mut wanted = Vec::new();
     for Segment { range, source } in segments(layout, offset_bytes..end) {
-        out[crate::units::usize_of(done - offset_bytes)..crate::units::usize_of(range.start - offset_bytes)].fill(0);
-        let target = &mut out[crate::units::usize_of(range.start - offset_bytes)..crate::units::usize_of(range.end - offset_bytes)];
+        let (unused, behind) = rest.split_at_mut(usize_of(range.start - done));
+        unused.fill(0);
+        let (target, behind) = behind.split_at_mut(usize_of(range.end - range.start));
         match source {
             SegmentSource::Metadata => layout.render(range.start, target),
-            SegmentSource::Content { id, offset_bytes } => contents.read_exact_at(id, offset_bytes, target)?,
+            SegmentSource::Content { id, offset_bytes } => wanted.push(Wanted { id, offset_bytes, out: target }),
             SegmentSource::Zeros => target.fill(0),
         }
+        rest = behind;
         done = range.end;
     }
-    out[crate::units::usize_of(done - offset_bytes)..].fill(0);
-    Ok(())
+    rest.fill(0);
+    contents.read_many(&mut wanted)
 }
 
 /// Checks what every layout promises: segments inside it, ascending, disjoint, never empty.

@@ -83,6 +83,21 @@ fn the_debian_steps_name_what_there_is() {
 }
 
 #[test]
+fn the_recipe_builds() {
+    let recipe = block("recipe");
+    rootvol::recipe::Recipe::parse(recipe, "image.toml").unwrap();
+    let Some(tar) = lab("debian.tar") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("image.toml"), recipe).unwrap();
+    // A link out of the recipe's folder has to be allowed.
+    std::os::unix::fs::symlink(&tar, folder.path().join("debian.tar")).unwrap();
+    let allowed = tar.canonicalize().unwrap().parent().unwrap().to_path_buf();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rootvol"));
+    run(command.args(["build", "--recipe", "image.toml", "-o", "web.vhd", "--allow-source"]).arg(allowed).current_dir(folder.path()));
+    assert!(folder.path().join("web.vhd.import-image.json").exists());
+}
+
+#[test]
 fn every_code_block_is_known_to_these_tests() {
     let known = ["first-image", "first-program", "test-command", "debian", "recipe", "bench", "long"];
     let lines: Vec<&str> = README.lines().collect();

@@ -3,13 +3,24 @@
 mod positional;
 mod spool;
 
-pub(crate) use positional::read_exact_at;
+pub(crate) use positional::{read_exact_at, read_pieces};
 pub use spool::{Spool, SpoolOptions, Spooled};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::{ContentId, u64_of, usize_of};
 use std::fmt;
 use std::sync::Arc;
+
+/// A part of one file and the place for it.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// Which contents.
+    pub id: ContentId,
+    /// The offset in them.
+    pub offset_bytes: u64,
+    /// What is filled.
+    pub out: &'a mut [u8],
+}
 
 /// Where the bytes of files are read. Caches and open files are the implementation's own affair.
 pub trait Contents: Send + Sync {
@@ -23,6 +34,15 @@ pub trait Contents: Send + Sync {
     fn reads(&self, file: &std::fs::Metadata) -> bool {
         let _ = file;
         false
+    }
+
+    /// Fills several places: as many calls of [`Contents::read_exact_at`], in order. Where contents lie near each other, an
+    /// implementation can read them at once.
+    ///
+    /// # Errors
+    /// Those of [`Contents::read_exact_at`]; what the places hold then is not said.
+    fn read_many(&self, wanted: &mut [Wanted<'_>]) -> Result<()> {
+        wanted.iter_mut().try_for_each(|wanted| self.read_exact_at(wanted.id, wanted.offset_bytes, wanted.out))
     }
 
     /// Says which contents will be read next, in order. A hint.
@@ -77,16 +97,33 @@ impl ContentStore {
         let after = self.parts.partition_point(|(base, _)| *base <= id.0);
         self.parts.get(after.checked_sub(1)?)
     }
+
+    fn none(&self, id: ContentId) -> Error {
+        Error::invalid(format!("contents {} of a store that has {}", id.0, self.next))
+    }
 }
 
 impl Contents for ContentStore {
     fn read_exact_at(&self, id: ContentId, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
-        let (base, contents) = self.part(id).ok_or_else(|| Error::invalid(format!("contents {} of a store that has {}", id.0, self.next)))?;
+        let (base, contents) = self.part(id).ok_or_else(|| self.none(id))?;
         contents.read_exact_at(ContentId(id.0 - base), offset_bytes, out)
     }
 
     fn reads(&self, file: &std::fs::Metadata) -> bool {
         self.parts.iter().any(|(_, contents)| contents.reads(file))
+    }
+
+    fn read_many(&self, wanted: &mut [Wanted<'_>]) -> Result<()> {
+        let base_of = |wanted: &Wanted<'_>| self.part(wanted.id).map(|part| part.0);
+        for run in wanted.chunk_by_mut(|a, b| base_of(a) == base_of(b)) {
+            let id = run[0].id;
+            let (base, contents) = self.part(id).ok_or_else(|| self.none(id))?;
+            for wanted in &mut *run {
+                wanted.id.0 -= base;
+            }
+            contents.read_many(run)?;
+        }
+        Ok(())
     }
 
     fn prefetch(&self, ids: &[ContentId]) {

@@ -4,7 +4,7 @@
 //! to one that this library would have to guess (a `/tmp` is often a small one in memory). The file has no name from
 //! the start, or loses it at once, so that nothing is left behind however the process ends.
 
-use super::read_exact_at;
+use super::{read_exact_at, read_pieces};
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::{MIB, Size, u64_of, usize_of};
 use std::fs::File;
@@ -147,6 +147,21 @@ impl Spooled {
             }
         }
         Ok(())
+    }
+}
+
+impl Spooled {
+    /// Fills every piece from its offset.
+    ///
+    /// # Errors
+    /// Those of [`Spooled::read_exact_at`].
+    pub(crate) fn read_pieces(&self, pieces: &mut [(u64, &mut [u8])]) -> Result<()> {
+        match &self.store {
+            Store::Memory(_) => pieces.iter_mut().try_for_each(|(offset_bytes, out)| self.read_exact_at(*offset_bytes, out)),
+            Store::File(file) => {
+                read_pieces(file, pieces).map_err(|(offset_bytes, error)| Error::io("cannot read the spool file", error).at_offset(offset_bytes))
+            }
+        }
     }
 }
 

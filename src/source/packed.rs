@@ -1,7 +1,7 @@
 //! Contents that lie in one long file one after the other: an archive that is read in place, or a spool.
 
 use super::regular::RegularFile;
-use crate::content::{Contents, Spooled};
+use crate::content::{Contents, Spooled, Wanted};
 use crate::error::{Error, Result};
 use crate::units::{ContentId, index_of, u64_of, usize_of};
 
@@ -120,23 +120,39 @@ impl Packed {
     }
 }
 
-impl Contents for Packed {
-    fn read_exact_at(&self, id: ContentId, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
-        let past = || Error::invalid(format!("{} bytes at {offset_bytes} of contents {}: not there", out.len(), id.0));
+impl Packed {
+    /// Where a file is, if it has `len` bytes at `offset_bytes`.
+    fn place(&self, id: ContentId, offset_bytes: u64, len: usize) -> Result<Place> {
+        let past = || Error::invalid(format!("{len} bytes at {offset_bytes} of contents {}: not there", id.0));
         let place = *self.index.places.get(index_of(id.0)).ok_or_else(past)?;
-        let sparse = match place {
-            Place::Whole { .. } => None,
-            Place::Sparse(number) => Some(&self.index.sparse[index_of(number)]),
-        };
         let length = match place {
             Place::Whole { length, .. } => length,
-            Place::Sparse(_) => sparse.map_or(0, |file| file.length),
+            Place::Sparse(number) => self.index.sparse[index_of(number)].length,
         };
-        offset_bytes.checked_add(u64_of(out.len())).filter(|end| *end <= length).ok_or_else(past)?;
-        match (place, sparse) {
-            (Place::Whole { start, .. }, _) => self.read(start + offset_bytes, out),
-            (_, Some(file)) => self.read_sparse(file, offset_bytes, out),
-            (_, None) => Ok(()),
+        offset_bytes.checked_add(u64_of(len)).filter(|end| *end <= length).ok_or_else(past)?;
+        Ok(place)
+    }
+}
+
+impl Contents for Packed {
+    fn read_exact_at(&self, id: ContentId, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
+        match self.place(id, offset_bytes, out.len())? {
+            Place::Whole { start, .. } => self.read(start + offset_bytes, out),
+            Place::Sparse(number) => self.read_sparse(&self.index.sparse[index_of(number)], offset_bytes, out),
+        }
+    }
+
+    fn read_many(&self, wanted: &mut [Wanted<'_>]) -> Result<()> {
+        let mut pieces = Vec::with_capacity(wanted.len());
+        for Wanted { id, offset_bytes, out } in wanted {
+            match self.place(*id, *offset_bytes, out.len())? {
+                Place::Whole { start, .. } => pieces.push((start + *offset_bytes, &mut **out)),
+                Place::Sparse(number) => self.read_sparse(&self.index.sparse[index_of(number)], *offset_bytes, out)?,
+            }
+        }
+        match &self.backing {
+            Backing::File(file) => file.read_pieces(&mut pieces),
+            Backing::Spool(spool) => spool.read_pieces(&mut pieces),
         }
     }
 }

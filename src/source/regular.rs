@@ -3,9 +3,8 @@
 //! A path may lead to a named pipe or a terminal, where plain opening waits for ever, or to `/dev/zero`, where reading
 //! does. Only regular files are taken; a pipe comes in as a reader (`-` on the command line).
 
-use crate::content::read_exact_at;
+use crate::content::{read_exact_at, read_pieces};
 use crate::error::{Error, ErrorKind, Result};
-use crate::units::u64_of;
 use std::fs::{File, Metadata};
 use std::io::ErrorKind as IoKind;
 use std::path::{Path, PathBuf};
@@ -102,15 +101,25 @@ impl RegularFile {
 
     /// As [`Self::read_exact_at`], for many reads after which [`Self::check_unchanged`] looks once.
     pub(super) fn read_unchecked(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
+        read_exact_at(&self.file, offset_bytes, out).map_err(|error| self.read_error(offset_bytes, error))
+    }
+
+    /// Fills every piece from its offset, with one look for changes behind them.
+    ///
+    /// # Errors
+    /// As [`Self::read_exact_at`].
+    pub(super) fn read_pieces(&self, pieces: &mut [(u64, &mut [u8])]) -> Result<()> {
+        read_pieces(&self.file, pieces).map_err(|(offset_bytes, error)| self.read_error(offset_bytes, error))?;
+        self.check_unchanged()
+    }
+
+    fn read_error(&self, offset_bytes: u64, error: std::io::Error) -> Error {
         let named = |error: Error| error.at_path(self.path.as_os_str().as_encoded_bytes());
-        read_exact_at(&self.file, offset_bytes, out).or_else(|error| {
-            if error.kind() == IoKind::UnexpectedEof {
-                self.check_unchanged()?;
-                let message = format!("ends before the {} bytes that are needed", u64_of(out.len()));
-                return Err(named(Error::corrupt(message).at_offset(offset_bytes)));
-            }
-            Err(named(Error::io("cannot read", error).at_offset(offset_bytes)))
-        })
+        match (error.kind(), self.check_unchanged()) {
+            (IoKind::UnexpectedEof, Err(changed)) => changed,
+            (IoKind::UnexpectedEof, Ok(())) => named(Error::corrupt("ends before the bytes that are needed").at_offset(offset_bytes)),
+            _ => named(Error::io("cannot read", error).at_offset(offset_bytes)),
+        }
     }
 
     /// One look after reading finds every change since the scan.

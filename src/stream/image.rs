@@ -2,7 +2,7 @@
 
 use super::Consumer;
 use super::batch::Slot;
-use crate::checksum::BlockState;
+use crate::checksum::{BlockState, is_zero};
 use crate::error::Result;
 use crate::format::{Format, ImageWriter, Piece};
 use crate::output::Output;
@@ -17,6 +17,10 @@ pub(super) struct ImageFile<'a> {
     writer: Box<dyn ImageWriter>,
     target: Target<'a>,
 }
+
+/// Zeros of this length and place inside a block are told to the output as such, so that a file has a hole there: a block
+/// bitmap alone in its block is 4 KiB of 512. Shorter ones would cost more in seeks and extents than they spare.
+const ZEROS_BYTES: usize = 64 * 1024;
 
 /// The output, with what is known of all that went there.
 struct Target<'a> {
@@ -45,13 +49,7 @@ impl<'a> ImageFile<'a> {
 impl Target<'_> {
     fn put(&mut self, piece: Piece<'_>) -> Result<()> {
         match piece {
-            Piece::Bytes(bytes) => {
-                self.output.write(bytes)?;
-                self.len_bytes += u64_of(bytes.len());
-                if let Some(sha256) = &mut self.sha256 {
-                    sha256.update(bytes);
-                }
-            }
+            Piece::Bytes(bytes) => self.put_bytes(bytes)?,
             Piece::Zeros(len_bytes) => {
                 self.output.zeros(len_bytes)?;
                 self.count_zeros(len_bytes);
@@ -60,6 +58,25 @@ impl Target<'_> {
                 self.output.unused(len_bytes)?;
                 self.count_zeros(len_bytes);
             }
+        }
+        Ok(())
+    }
+
+    fn put_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (zeros, count) = leading_run(rest);
+            let (now, behind) = rest.split_at(count);
+            if zeros {
+                self.output.zeros(u64_of(count))?
+            } else {
+                self.output.write(now)?
+            }
+            rest = behind;
+        }
+        self.len_bytes += u64_of(bytes.len());
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
         }
         Ok(())
     }
@@ -76,6 +93,14 @@ impl Target<'_> {
             }
         }
     }
+}
+
+/// Whether `bytes` begin with whole pieces of zeros, and how long the run of pieces of this kind is. What is shorter than a
+/// piece counts as data.
+fn leading_run(bytes: &[u8]) -> (bool, usize) {
+    let mut kinds = bytes.chunks(ZEROS_BYTES).map(|piece| (piece.len() == ZEROS_BYTES && is_zero(piece), piece.len()));
+    let Some((first, len)) = kinds.next() else { return (false, 0) };
+    (first, len + kinds.take_while(|(kind, _)| *kind == first).map(|(_, len)| len).sum::<usize>())
 }
 
 impl Consumer for ImageFile<'_> {
@@ -103,5 +128,31 @@ impl Consumer for ImageFile<'_> {
             assert_eq!(self.target.len_bytes, planned, "the file is as long as planned");
         }
         self.target.output.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_part_into_runs_of_data_and_of_zeros() {
+        let zeros = [0; 2 * ZEROS_BYTES];
+        let data = [1; ZEROS_BYTES];
+        for (bytes, expected) in [
+            (&[][..], vec![]),
+            (&zeros[..100], vec![(false, 100)]),
+            (&[&data[..], &zeros, &data].concat(), vec![(false, ZEROS_BYTES), (true, 2 * ZEROS_BYTES), (false, ZEROS_BYTES)]),
+            (&[&zeros[1..], &data].concat(), vec![(true, ZEROS_BYTES), (false, 2 * ZEROS_BYTES - 1)]),
+            (&[&data[..10], &zeros].concat(), vec![(false, ZEROS_BYTES), (true, ZEROS_BYTES), (false, 10)]),
+        ] {
+            let (mut rest, mut runs) = (bytes, Vec::new());
+            while !rest.is_empty() {
+                let run = leading_run(rest);
+                rest = &rest[run.1..];
+                runs.push(run);
+            }
+            assert_eq!(runs, expected);
+        }
     }
 }
