@@ -181,25 +181,45 @@ impl AllocationMap {
 /// # Errors
 /// Those of `contents`.
 pub fn fill(layout: &(impl Layout + ?Sized), contents: &dyn Contents, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
+    let dirty = out.len();
+    fill_dirty(layout, contents, offset_bytes, out, dirty).map(drop)
+}
+
+/// [`fill`] for a buffer that is used again: only its first `dirty` bytes may be other than zero. Returns how many may be
+/// then, so that a block with little in it is neither cleared nor scanned as a whole. After an error any may be.
+///
+/// # Errors
+/// Those of `contents`.
+pub(crate) fn fill_dirty(layout: &(impl Layout + ?Sized), contents: &dyn Contents, offset_bytes: u64, out: &mut [u8], dirty: usize) -> Result<usize> {
     let end = offset_bytes + u64_of(out.len());
-    let mut done = offset_bytes;
+    let mut done = 0;
+    let mut dirty_then = 0;
     let mut rest = out;
+    let clear = |at: usize, bytes: &mut [u8]| {
+        let count = bytes.len().min(dirty.saturating_sub(at));
+        bytes[..count].fill(0);
+    };
     // Contents come last and together, so that neighbours can be read at once.
     let mut wanted = Vec::new();
     for Segment { range, source } in segments(layout, offset_bytes..end) {
-        let (unused, behind) = rest.split_at_mut(usize_of(range.start - done));
-        unused.fill(0);
-        let (target, behind) = behind.split_at_mut(usize_of(range.end - range.start));
+        let (start, end) = (usize_of(range.start - offset_bytes), usize_of(range.end - offset_bytes));
+        let (unused, behind) = rest.split_at_mut(start - done);
+        clear(done, unused);
+        let (target, behind) = behind.split_at_mut(end - start);
         match source {
             SegmentSource::Metadata => layout.render(range.start, target),
             SegmentSource::Content { id, offset_bytes } => wanted.push(Wanted { id, offset_bytes, out: target }),
-            SegmentSource::Zeros => target.fill(0),
+            SegmentSource::Zeros => clear(start, target),
+        }
+        if source != SegmentSource::Zeros {
+            dirty_then = end;
         }
         rest = behind;
-        done = range.end;
+        done = end;
     }
-    rest.fill(0);
-    contents.read_many(&mut wanted)
+    clear(done, rest);
+    contents.read_many(&mut wanted)?;
+    Ok(dirty_then)
 }
 
 /// Checks what every layout promises: segments inside it, ascending, disjoint, never empty.

@@ -5,7 +5,7 @@ use crate::checksum::sha256::{MESSAGES_MAX, hash_blocks};
 use crate::checksum::{BlockState, Digest, is_zero};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BlockEncoder, Encoded};
-use crate::layout::{AllocationMap, RunKind, fill};
+use crate::layout::{AllocationMap, RunKind, fill_dirty};
 use crate::units::{BLOCK_LEN, BlockIndex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -20,6 +20,8 @@ pub(super) struct Slot {
     /// The block lies in it from `from` on, so that it begins with a cache line.
     bytes: Vec<u8>,
     from: usize,
+    /// All bytes of the block from here on are zero.
+    dirty: usize,
     scratch: Vec<u8>,
 }
 
@@ -33,7 +35,17 @@ impl Slot {
     fn new() -> Self {
         let bytes = vec![0; BLOCK_LEN + ALIGN];
         let from = bytes.as_ptr().align_offset(ALIGN).min(ALIGN);
-        Self { index: BlockIndex(0), state: BlockState::Unused, digest: [0; 32], len: 0, encoded: Encoded::Verbatim, bytes, from, scratch: Vec::new() }
+        Self {
+            index: BlockIndex(0),
+            state: BlockState::Unused,
+            digest: [0; 32],
+            len: 0,
+            encoded: Encoded::Verbatim,
+            bytes,
+            from,
+            dirty: 0,
+            scratch: Vec::new(),
+        }
     }
 
     /// All 512 KiB; what is behind a short last block is zero.
@@ -49,15 +61,29 @@ impl Slot {
         }
     }
 
+    /// How many of [`Slot::encoded`]'s bytes may be other than zero.
+    pub(super) fn encoded_dirty(&self) -> usize {
+        match self.encoded {
+            Encoded::Verbatim => self.dirty,
+            Encoded::InBuffer => self.scratch.len(),
+        }
+    }
+
     fn fill(&mut self, disk: Blocks<'_>, index: BlockIndex) -> Result<()> {
         let len = disk.block_len(index);
         let (inside, behind) = self.bytes[self.from..self.from + BLOCK_LEN].split_at_mut(len);
         behind.fill(0);
-        fill(disk.layout, disk.contents, index.offset_bytes(), inside)?;
-        self.state = if is_zero(inside) { BlockState::Zero } else { BlockState::Data };
+        let dirty = std::mem::replace(&mut self.dirty, BLOCK_LEN).min(len);
+        self.dirty = fill_dirty(disk.layout, disk.contents, index.offset_bytes(), inside, dirty)?;
+        self.state = if is_zero(&inside[..self.dirty]) { BlockState::Zero } else { BlockState::Data };
         self.index = index;
         self.len = len;
         Ok(())
+    }
+
+    /// What is not zero of a block that has no more than a short beginning.
+    fn beginning(&self) -> Option<&[u8]> {
+        (self.dirty <= BEGINNING_MAX).then(|| &self.block()[..BEGINNING_MAX])
     }
 
     fn encode(&mut self, encoder: &dyn BlockEncoder) {
@@ -131,7 +157,7 @@ impl Batch {
         let mut newest: Option<(&[u8], usize)> = None;
         let data = self.slots[..self.indices.len()].iter().filter(|slot| slot.state == BlockState::Data);
         for (slot, message) in data.zip(&mut message_of) {
-            if let Some(beginning) = beginning(slot.block()) {
+            if let Some(beginning) = slot.beginning() {
                 if self.known.as_ref().is_some_and(|known| known.0 == beginning) {
                     continue;
                 }
@@ -152,13 +178,6 @@ impl Batch {
         }
         message_of.map(|message| message.map_or(known, |message| digests[message]))
     }
-}
-
-/// What is not zero of a block that is zero but for a short beginning.
-fn beginning(block: &[u8; BLOCK_LEN]) -> Option<&[u8]> {
-    let (beginning, rest) = block.split_at(BEGINNING_MAX);
-    // Nearly all blocks differ from zero in their last bytes.
-    (is_zero(&rest[rest.len() - 256..]) && is_zero(rest)).then_some(beginning)
 }
 
 /// Where in the runs the next block to fill is.
@@ -208,6 +227,7 @@ mod tests {
                 let from = slot.from;
                 slot.bytes[from + 4000] = first + round % 2;
                 slot.bytes[from + BLOCK_LEN - 600] = late;
+                slot.dirty = if late == 0 { 4001 } else { BLOCK_LEN };
                 slot.state = if at == 3 { BlockState::Zero } else { BlockState::Data };
                 batch.slots.push(slot);
                 batch.indices.push(BlockIndex(at));

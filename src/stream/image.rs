@@ -49,7 +49,7 @@ impl<'a> ImageFile<'a> {
 impl Target<'_> {
     fn put(&mut self, piece: Piece<'_>) -> Result<()> {
         match piece {
-            Piece::Bytes(bytes) => self.put_bytes(bytes)?,
+            Piece::Bytes(bytes) => self.put_bytes(bytes, bytes.len())?,
             Piece::Zeros(len_bytes) => {
                 self.output.zeros(len_bytes)?;
                 self.count_zeros(len_bytes);
@@ -62,10 +62,11 @@ impl Target<'_> {
         Ok(())
     }
 
-    fn put_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Puts bytes of which only the first `dirty` may be other than zero.
+    fn put_bytes(&mut self, bytes: &[u8], dirty: usize) -> Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (zeros, count) = leading_run(rest);
+            let (zeros, count) = leading_run(rest, dirty.saturating_sub(bytes.len() - rest.len()));
             let (now, behind) = rest.split_at(count);
             if zeros {
                 self.output.zeros(u64_of(count))?
@@ -96,9 +97,11 @@ impl Target<'_> {
 }
 
 /// Whether `bytes` begin with whole pieces of zeros, and how long the run of pieces of this kind is. What is shorter than a
-/// piece counts as data.
-fn leading_run(bytes: &[u8]) -> (bool, usize) {
-    let mut kinds = bytes.chunks(ZEROS_BYTES).map(|piece| (piece.len() == ZEROS_BYTES && is_zero(piece), piece.len()));
+/// piece counts as data. Only the first `dirty` bytes are looked at; the others are zero.
+fn leading_run(bytes: &[u8], dirty: usize) -> (bool, usize) {
+    let looked_at = |at: usize, piece: &[u8]| is_zero(&piece[..dirty.saturating_sub(at).min(piece.len())]);
+    let starts = (0..bytes.len()).step_by(ZEROS_BYTES);
+    let mut kinds = starts.zip(bytes.chunks(ZEROS_BYTES)).map(|(at, piece)| (piece.len() == ZEROS_BYTES && looked_at(at, piece), piece.len()));
     let Some((first, len)) = kinds.next() else { return (false, 0) };
     (first, len + kinds.take_while(|(kind, _)| *kind == first).map(|(_, len)| len).sum::<usize>())
 }
@@ -110,7 +113,13 @@ impl Consumer for ImageFile<'_> {
 
     fn filled(&mut self, slot: &Slot) -> Result<()> {
         match slot.state {
-            BlockState::Data => self.writer.data(slot.index, slot.encoded(), &mut |piece| self.target.put(piece)),
+            BlockState::Data => {
+                let encoded = slot.encoded();
+                self.writer.data(slot.index, encoded, &mut |piece| match piece {
+                    Piece::Bytes(bytes) if std::ptr::eq(bytes, encoded) => self.target.put_bytes(bytes, slot.encoded_dirty()),
+                    piece => self.target.put(piece),
+                })
+            }
             _ => self.writer.zeros(slot.index, 1, &mut |piece| self.target.put(piece)),
         }
     }
@@ -148,7 +157,7 @@ mod tests {
         ] {
             let (mut rest, mut runs) = (bytes, Vec::new());
             while !rest.is_empty() {
-                let run = leading_run(rest);
+                let run = leading_run(rest, rest.len());
                 rest = &rest[run.1..];
                 runs.push(run);
             }
