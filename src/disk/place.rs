@@ -85,8 +85,14 @@ const NAME_MAX_UNITS: usize = 36;
 /// How large a filesystem is asked to be.
 #[derive(Clone, Copy)]
 enum Asked {
-    Exact(u64),
-    Minimum { free_bytes: u64 },
+    /// This size, with so much free in it.
+    Exact {
+        size_bytes: u64,
+        free_bytes: u64,
+    },
+    Minimum {
+        free_bytes: u64,
+    },
 }
 
 /// A partition with its place.
@@ -94,6 +100,8 @@ struct Placed {
     draft: usize,
     offset_bytes: u64,
     size_bytes: u64,
+    /// What was promised to be free, where the size was chosen for it: rounding the size up must not make it less.
+    free_bytes: u64,
 }
 
 /// Gives every partition its place and plans every filesystem for it.
@@ -104,9 +112,9 @@ pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
     let mut parts = Vec::with_capacity(places.len());
     let mut entries = Vec::with_capacity(places.len());
     let mut summaries = Vec::with_capacity(places.len());
-    for Placed { draft: at, offset_bytes, size_bytes } in places {
+    for Placed { draft: at, offset_bytes, size_bytes, free_bytes } in places {
         let draft = &drafted.drafts[at];
-        let planned = plan_filesystem(&drafted, draft, &trees[at], Asked::Exact(size_bytes), offset_bytes)?;
+        let planned = plan_filesystem(&drafted, draft, &trees[at], Asked::Exact { size_bytes, free_bytes }, offset_bytes)?;
         let partition_type = PartitionType::parse(&draft.spec.partition_type, drafted.spec.table, drafted.architecture.map(Architecture::name))?;
         let label = draft.spec.label.clone().unwrap_or_else(|| default_label(draft));
         summaries.push(PartitionSummary {
@@ -174,11 +182,11 @@ fn places(drafted: &Drafted, trees: &[Arc<Tree>]) -> Result<(Vec<Placed>, u64)> 
         if Some(index) == filler {
             break;
         }
-        let size_bytes = match draft.spec.size {
-            PartitionSize::Exact(size) => exact_size(drafted, draft, size)?,
-            PartitionSize::Auto | PartitionSize::Fill => auto_size(drafted, draft, &trees[index], at)?,
+        let (size_bytes, free_bytes) = match draft.spec.size {
+            PartitionSize::Exact(size) => (exact_size(drafted, draft, size)?, 0),
+            PartitionSize::Auto | PartitionSize::Fill => (auto_size(drafted, draft, &trees[index], at)?, draft.spec.free.unwrap_or_default().as_bytes()),
         };
-        placed.push(Placed { draft: index, offset_bytes: at, size_bytes });
+        placed.push(Placed { draft: index, offset_bytes: at, size_bytes, free_bytes });
         at = align_up(at + size_bytes, PARTITION_ALIGN_BYTES);
     }
     let before = at;
@@ -192,12 +200,13 @@ fn places(drafted: &Drafted, trees: &[Arc<Tree>]) -> Result<(Vec<Placed>, u64)> 
         };
         Ok(before + minimum + tail)
     };
+    let free_bytes = match spec.size {
+        DiskSize::Exact(_) => 0,
+        DiskSize::Auto => filler.map_or(0, |filler| drafted.drafts[filler].spec.free.unwrap_or(spec.free).as_bytes()),
+    };
     let disk_bytes = match spec.size {
         DiskSize::Exact(size) => size.as_bytes(),
-        DiskSize::Auto => {
-            let free = filler.map_or(0, |filler| drafted.drafts[filler].spec.free.unwrap_or(spec.free).as_bytes());
-            align_up(needed(free)?, spec.align_size.as_bytes())
-        }
+        DiskSize::Auto => align_up(needed(free_bytes)?, spec.align_size.as_bytes()),
     };
     let end = match spec.table {
         TableKind::None => disk_bytes,
@@ -216,7 +225,7 @@ fn places(drafted: &Drafted, trees: &[Arc<Tree>]) -> Result<(Vec<Placed>, u64)> 
         if matches!(spec.size, DiskSize::Exact(_)) && needed(0)? > align_up(disk_bytes, PARTITION_ALIGN_BYTES) {
             return Err(too_small());
         }
-        placed.push(Placed { draft: filler, offset_bytes: before, size_bytes: end - before });
+        placed.push(Placed { draft: filler, offset_bytes: before, size_bytes: end - before, free_bytes });
     }
     Ok((placed, disk_bytes))
 }
@@ -284,7 +293,8 @@ fn ext4_options(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings, asked
         drafted.spec.epoch,
     );
     options.size = match asked {
-        Asked::Exact(bytes) => ext4::SizeRequest::Exact(bytes),
+        Asked::Exact { size_bytes, free_bytes: 0 } => ext4::SizeRequest::Exact(size_bytes),
+        Asked::Exact { size_bytes, free_bytes } => ext4::SizeRequest::ExactWithFree { size_bytes, free_bytes },
         Asked::Minimum { free_bytes } => ext4::SizeRequest::Minimum { free_bytes },
     };
     options.label = ext4_label(draft, settings).into_bytes();
@@ -309,7 +319,7 @@ fn fat_options(drafted: &Drafted, draft: &Draft, settings: &FatSettings, asked: 
     options.volume_id = fat_volume_id(drafted, draft, settings).0;
     options.epoch = drafted.spec.epoch;
     options.size = match asked {
-        Asked::Exact(bytes) => fat::SizeRequest::Exact(bytes),
+        Asked::Exact { size_bytes, .. } => fat::SizeRequest::Exact(size_bytes),
         Asked::Minimum { free_bytes } => fat::SizeRequest::Minimum { free_bytes },
     };
     options.label = settings.label.clone().unwrap_or_else(|| if draft.spec.is_esp() { "ESP".into() } else { String::new() });

@@ -59,7 +59,8 @@ impl Documents {
     }
 }
 
-/// Every document that `ami` asks for: those of the imports where it names a bucket and key, and that of RegisterImage.
+/// Every document that `ami` asks for: those of the imports where it names a bucket and key, and that of RegisterImage (by itself, too,
+/// where the image alone says enough).
 ///
 /// Each document stands for itself: one that AWS would refuse is withheld, with the reason, and the others are written.
 /// `containers.json` goes with `import-image.json`. Choices that contradict the image withhold documents too; a program
@@ -74,6 +75,10 @@ pub fn documents(report: &Report, ami: &Ami) -> Documents {
         documents.written.extend(containers.map(|json| Document { suffix: CONTAINERS, json }));
         documents.add(IMPORT_SNAPSHOT, report.import_snapshot(ami).map(|request| request.to_json()));
     }
-    documents.add(REGISTER_IMAGE, report.register_image(ami).map(|request| request.to_json()));
+    let request = report.register_image(ami);
+    // Nobody who says nothing of an AMI waits for a document.
+    if request.is_ok() || *ami != Ami::default() {
+        documents.add(REGISTER_IMAGE, request.map(|request| request.to_json()));
+    }
     documents
 }
