@@ -37,47 +37,60 @@ pub fn inspect(path: impl AsRef<Path>, format: Option<Format>) -> Result<Inspect
 fn inspect_disk(reader: &dyn DiskReader) -> Result<Inspection> {
     let size_bytes = reader.size_bytes();
     let read = |offset: u64, out: &mut [u8]| reader.read_exact_at(offset, out);
-    let mut notes = Vec::new();
-    let table = partition::read(&read, size_bytes)?;
-    let (disk, mut partitions) = match table {
-        Some(found) => {
-            notes.extend(found.notes);
-            let table = found.table;
-            let gpt = table.kind == TableKind::Gpt;
-            let disk = DiskSummary {
-                size_bytes,
-                sector_bytes: table.sector_bytes,
-                table: table.kind.to_string(),
-                guid: gpt.then_some(table.disk_guid),
-                signature: (!gpt).then_some(table.signature),
-            };
-            let partitions = table.partitions.iter().map(|partition| PartitionSummary {
-                number: partition.number,
-                partition_type: partition.partition_type.to_string(),
-                guid: gpt.then_some(partition.guid),
-                label: gpt.then(|| partition.name.clone()),
-                offset_bytes: partition.offset_bytes,
-                size_bytes: partition.size_bytes,
-                mount_point: None,
-                filesystem: None,
-            });
-            (disk, partitions.collect::<Vec<_>>())
+    let Some(found) = partition::read(&read, size_bytes)? else {
+        let disk = DiskSummary { size_bytes, sector_bytes: 512, table: TableKind::None.to_string(), guid: None, signature: None };
+        let inspection = look_into(reader, disk, vec![bare(size_bytes)], Vec::new());
+        if inspection.notes.is_empty() && inspection.partitions.iter().all(|partition| partition.filesystem.is_none()) {
+            return Err(Error::unsupported("neither a partition table nor a filesystem that is known here"));
         }
-        None => {
-            let disk = DiskSummary { size_bytes, sector_bytes: 512, table: TableKind::None.to_string(), guid: None, signature: None };
-            let whole = PartitionSummary {
-                number: 0,
-                partition_type: "none".into(),
-                guid: None,
-                label: None,
-                offset_bytes: 0,
-                size_bytes,
-                mount_point: None,
-                filesystem: None,
-            };
-            (disk, vec![whole])
-        }
+        return Ok(inspection);
     };
+    let is_mbr = found.table.kind == TableKind::Mbr;
+    let inspection = look_at_table(reader, found);
+    // An MBR does not say how large its sectors are: where the usual 512 bytes lead to nothing, 4,096 may lead to something.
+    let nothing = |inspection: &Inspection| inspection.partitions.iter().all(|partition| partition.filesystem.is_none());
+    if is_mbr
+        && nothing(&inspection)
+        && let Ok(Some(found)) = partition::read_with_sectors(&read, size_bytes, 4096)
+    {
+        let other = look_at_table(reader, found);
+        if !nothing(&other) {
+            return Ok(other);
+        }
+    }
+    Ok(inspection)
+}
+
+/// The disk as one partition, where it has no table.
+fn bare(size_bytes: u64) -> PartitionSummary {
+    PartitionSummary { number: 0, partition_type: "none".into(), guid: None, label: None, offset_bytes: 0, size_bytes, mount_point: None, filesystem: None }
+}
+
+fn look_at_table(reader: &dyn DiskReader, found: partition::Found) -> Inspection {
+    let table = found.table;
+    let gpt = table.kind == TableKind::Gpt;
+    let disk = DiskSummary {
+        size_bytes: reader.size_bytes(),
+        sector_bytes: table.sector_bytes,
+        table: table.kind.to_string(),
+        guid: gpt.then_some(table.disk_guid),
+        signature: (!gpt).then_some(table.signature),
+    };
+    let partitions = table.partitions.into_iter().map(|partition| PartitionSummary {
+        number: partition.number,
+        partition_type: partition.partition_type.to_string(),
+        guid: gpt.then_some(partition.guid),
+        label: gpt.then_some(partition.name),
+        offset_bytes: partition.offset_bytes,
+        size_bytes: partition.size_bytes,
+        mount_point: None,
+        filesystem: None,
+    });
+    look_into(reader, disk, partitions.collect(), found.notes)
+}
+
+/// Looks for the filesystem of every partition.
+fn look_into(reader: &dyn DiskReader, disk: DiskSummary, mut partitions: Vec<PartitionSummary>, mut notes: Vec<String>) -> Inspection {
     for partition in &mut partitions {
         let base = partition.offset_bytes;
         match fs::probe(&|offset, out: &mut [u8]| reader.read_exact_at(base + offset, out), partition.size_bytes) {
@@ -86,10 +99,7 @@ fn inspect_disk(reader: &dyn DiskReader) -> Result<Inspection> {
         }
     }
     partitions.sort_by_key(|partition| partition.number);
-    if disk.table == TableKind::None.to_string() && notes.is_empty() && partitions.iter().all(|partition| partition.filesystem.is_none()) {
-        return Err(Error::unsupported("neither a partition table nor a filesystem that is known here"));
-    }
-    Ok(Inspection { format: reader.format().to_string(), disk, partitions, notes })
+    Inspection { format: reader.format().to_string(), disk, partitions, notes }
 }
 
 impl fmt::Display for Inspection {

@@ -1,4 +1,42 @@
-//! Bootable, importable disk images for Amazon Machine Images from a root filesystem, in one process and one pass.
+//! Bootable, importable disk images for Amazon Machine Images from a root filesystem, in one process and one pass: no root, no loop
+//! device, no virtual machine.
+//!
+//! ```no_run
+//! use rootvol::{DiskSpec, Format, Size};
+//!
+//! let tree = rootvol::source::open("rootfs.tar.zst")?;
+//! let disk = DiskSpec::bootable(tree).name("web").free(Size::gib(1)).plan()?; // nothing is written yet
+//! println!("{disk}"); // map, sizes, loader, kernel
+//! let report = disk.write_file("web.vhd", Format::Vhd)?; // atomic, hashed
+//! let request = report.import_image("my-bucket", "images/web.vhd")?;
+//! std::fs::write("import-image.json", request.to_json())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A tree of metadata with the length of every file decides where every byte of the disk lies. So planning is a pure function, the size is
+//! known before the first byte, any 512-KiB block can be made at any time ([`Disk::read_block`]), and equal inputs give equal images.
+//!
+//! # Where things are
+//! From what goes in to what comes out; each module's head says what it makes, by which specification, and what it refuses.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`source`] | directories and tars, read into a tree and its contents |
+//! | [`tree`], [`content`] | what a filesystem holds: [`tree::TreeBuilder`] makes one in memory; where its bytes are read |
+//! | [`boot`] | what a tree needs to boot: loader, configuration, fstab, the EFI system partition |
+//! | [`disk`] | [`DiskSpec`], what is wanted, and [`Disk`], what was decided; writing it |
+//! | [`fs`], [`partition`] | the planners of ext4, FAT, GPT and MBR, and what recognises them |
+//! | [`layout`] | what lies where: the interface between planners and the stream |
+//! | [`stream`], [`checksum`] | the one loop that makes, hashes and writes blocks; the checksums of the EBS direct API |
+//! | [`format`](mod@format), [`output`] | raw and VHD images; files that appear when they are whole, pipes, devices |
+//! | [`report`], [`manifest`] | what was made, as plain data; the documents that AWS takes, each made of a report |
+//! | [`inspect`] | what is in an image |
+//! | [`recipe`], [`build`] | `image.toml`; an image with its companions |
+//! | [`error`], [`units`], [`guid`] | the one error type; sizes; identifiers |
+//!
+//! # Features
+//! - `cli` (default): the command `rootvol`. A program that links the library leaves it out.
+//! - `zstd` (default): sources compressed with zstd; builds the C library libzstd.
 
 pub mod boot;
 pub mod build;
@@ -30,5 +68,6 @@ pub mod cli;
 
 pub use disk::{Disk, DiskSpec};
 pub use error::{Error, ErrorKind, Result};
+pub use format::Format;
 pub use guid::Guid;
 pub use units::{BlockIndex, ContentId, Size};

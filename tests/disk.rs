@@ -9,6 +9,7 @@ use rootvol::source::Source;
 use rootvol::tree::{Metadata, NewNode, TreeBuilder};
 use rootvol::units::{GIB, MIB};
 use rootvol::{Disk, DiskSpec, ErrorKind, Size};
+use std::fs;
 use std::sync::Arc;
 
 /// A tree with one file of `bytes` zeros.
@@ -122,4 +123,25 @@ fn sizes_beyond_all_disks_are_errors() {
     let mut aligned = data(1);
     aligned.align_size = Size::bytes(1 << 63);
     assert!(aligned.plan().is_err());
+}
+
+#[test]
+fn every_table_and_sector_size_is_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for (table, sector_bytes) in [(TableKind::Gpt, 512), (TableKind::Gpt, 4096), (TableKind::Mbr, 512), (TableKind::Mbr, 4096), (TableKind::None, 512)] {
+        let mut spec = data(100_000);
+        spec.align_size = Size::mib(1);
+        (spec.table, spec.sector_bytes) = (table, sector_bytes);
+        let disk = spec.plan().unwrap();
+        let image = folder.path().join("disk.raw");
+        let report = disk.write_file(&image, rootvol::format::Format::Raw).unwrap();
+        let found = rootvol::inspect::inspect(&image, None).unwrap();
+        fs::remove_file(&image).unwrap();
+        let what = format!("{table} with sectors of {sector_bytes}: {found:?}");
+        assert_eq!(found.disk, report.disk, "{what}");
+        assert_eq!(found.notes, Vec::<String>::new(), "{what}");
+        let (found, made) = (&found.partitions[0], &report.partitions[0]);
+        assert_eq!((found.offset_bytes, found.size_bytes), (made.offset_bytes, made.size_bytes), "{what}");
+        assert_eq!(found.filesystem.as_ref().unwrap().uuid, made.filesystem.as_ref().unwrap().uuid, "{what}");
+    }
 }

@@ -12,7 +12,7 @@ use rootvol::tree::{Metadata, NewNode, NodeKind, Timestamp, Tree, TreeBuilder, X
 use rootvol::units::{GIB, KIB, MIB, TIB};
 use rootvol::{ErrorKind, Result};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::process::Command;
@@ -481,6 +481,29 @@ fn empty_volumes_are_clean_with_a_label_and_without() {
             let (tree, contents) = Fixture::default().freeze();
             assert_eq!(check_with(&tree, &contents, &options).summary().label, label);
         }
+    }
+}
+
+#[test]
+fn a_label_that_was_changed_in_the_root_directory_alone_is_the_label() {
+    for kind in [FatKind::Fat12, FatKind::Fat16, FatKind::Fat32] {
+        let mut options = options(SizeRequest::Minimum { free_bytes: 0 });
+        options.kind = Some(kind);
+        options.label = "OLD".to_owned();
+        let (tree, contents) = rich_tree();
+        let layout = fat::plan(Arc::clone(&tree), &options).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("fat.img");
+        write_image(&layout, &contents, &image, 0);
+        let mut bytes = fs::read(&image).unwrap();
+        let entry = bytes.windows(12).position(|bytes| bytes == b"OLD        \x08").unwrap();
+        bytes[entry..entry + 3].copy_from_slice(b"NEW");
+        fs::write(&image, &bytes).unwrap();
+        assert_eq!(probe(&image).unwrap().unwrap().label, "NEW", "{kind}");
+        // Deleted: the boot sector's is left.
+        bytes[entry] = 0xe5;
+        fs::write(&image, &bytes).unwrap();
+        assert_eq!(probe(&image).unwrap().unwrap().label, "OLD", "{kind}");
     }
 }
 

@@ -5,8 +5,7 @@
 mod common;
 
 use common::{lab, run};
-use rootvol::Size;
-use rootvol::format::Format;
+use rootvol::{Format, Size};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

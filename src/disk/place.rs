@@ -91,7 +91,9 @@ const GROWTH_STEPS_MAX: u32 = 64;
 /// How large a filesystem is asked to be.
 #[derive(Clone, Copy)]
 enum Asked {
-    Exact(u64),
+    /// This size, with so much free in it.
+    Exact { size_bytes: u64, free_bytes: u64 },
+    /// The smallest size with so much free in it.
     Minimum { free_bytes: u64 },
 }
 
@@ -240,7 +242,7 @@ impl Rest<'_> {
         let free = self.free_asked().unwrap_or(DEFAULT_FREE.as_bytes());
         let disk_bytes = align_up(self.needed(free)?.0, step);
         let Some(filler) = self.filler else { return Ok((None, disk_bytes)) };
-        let plan = |disk_bytes: u64| self.plan_rest(filler, disk_bytes);
+        let plan = |disk_bytes: u64| self.plan_rest(filler, disk_bytes, free);
         let (disk_bytes, planned) = grow_until_free(disk_bytes, step, free, plan)?;
         Ok((Some(self.placed(filler, disk_bytes, planned)), disk_bytes))
     }
@@ -252,7 +254,7 @@ impl Rest<'_> {
             return Err(self.too_small(disk_bytes));
         }
         let Some(filler) = self.filler else { return Ok(None) };
-        let planned = self.plan_rest(filler, disk_bytes).map_err(|error| match error.kind() {
+        let planned = self.plan_rest(filler, disk_bytes, self.free_asked().unwrap_or(0)).map_err(|error| match error.kind() {
             ErrorKind::TooSmall { .. } => self.too_small(disk_bytes),
             _ => error,
         })?;
@@ -262,8 +264,8 @@ impl Rest<'_> {
         Ok(Some(self.placed(filler, disk_bytes, planned)))
     }
 
-    fn plan_rest(&self, filler: usize, disk_bytes: u64) -> Result<Option<Planned>> {
-        let size = Asked::Exact(self.end(disk_bytes) - self.before);
+    fn plan_rest(&self, filler: usize, disk_bytes: u64, free_bytes: u64) -> Result<Option<Planned>> {
+        let size = Asked::Exact { size_bytes: self.end(disk_bytes) - self.before, free_bytes };
         plan_filesystem(self.drafted, &self.drafted.drafts[filler], &self.trees[filler], size, self.before)
     }
 
@@ -331,8 +333,8 @@ fn exact_size(drafted: &Drafted, draft: &Draft, tree: &Arc<Tree>, size: Size, of
         )));
     }
     let named = |error: Error| error.within(format_args!("partition {} ({})", draft.number, draft.spec.partition_type));
-    let planned = plan_filesystem(drafted, draft, tree, Asked::Exact(bytes), offset_bytes).map_err(named)?;
     let free = draft.spec.free.unwrap_or_default();
+    let planned = plan_filesystem(drafted, draft, tree, Asked::Exact { size_bytes: bytes, free_bytes: free.as_bytes() }, offset_bytes).map_err(named)?;
     if let Some(short) = shortage(planned.as_ref(), free.as_bytes()) {
         let kind = ErrorKind::TooSmall { needed: bytes.saturating_add(short), available: bytes };
         return Err(named(Error::new(kind, format!("{size} ({bytes} bytes) leave {} free, and {free} were asked for", Size::bytes(free.as_bytes() - short)))));
@@ -355,7 +357,7 @@ fn auto_size(drafted: &Drafted, draft: &Draft, tree: &Arc<Tree>, offset_bytes: u
             return Err(Error::invalid(format!("partition {} ({}) has no filesystem, so its size has to be given", draft.number, draft.spec.partition_type)));
         }
     };
-    grow_until_free(first, PARTITION_ALIGN_BYTES, free, |bytes| plan(Asked::Exact(bytes)))
+    grow_until_free(first, PARTITION_ALIGN_BYTES, free, |size_bytes| plan(Asked::Exact { size_bytes, free_bytes: free }))
 }
 
 fn plan_filesystem(drafted: &Drafted, draft: &Draft, tree: &Arc<Tree>, asked: Asked, offset_bytes: u64) -> Result<Option<Planned>> {
@@ -377,7 +379,8 @@ fn ext4_options(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings, asked
         drafted.spec.epoch,
     );
     options.size = match asked {
-        Asked::Exact(bytes) => ext4::SizeRequest::Exact(bytes),
+        Asked::Exact { size_bytes, free_bytes: 0 } => ext4::SizeRequest::Exact(size_bytes),
+        Asked::Exact { size_bytes, free_bytes } => ext4::SizeRequest::ExactWithFree { size_bytes, free_bytes },
         Asked::Minimum { free_bytes } => ext4::SizeRequest::Minimum { free_bytes },
     };
     options.label = ext4_label(draft, settings).into_bytes();
@@ -402,7 +405,7 @@ fn fat_options(drafted: &Drafted, draft: &Draft, settings: &FatSettings, asked: 
     options.volume_id = fat_volume_id(drafted, draft, settings).0;
     options.epoch = drafted.spec.epoch;
     options.size = match asked {
-        Asked::Exact(bytes) => fat::SizeRequest::Exact(bytes),
+        Asked::Exact { size_bytes, .. } => fat::SizeRequest::Exact(size_bytes),
         Asked::Minimum { free_bytes } => fat::SizeRequest::Minimum { free_bytes },
     };
     options.label = settings.label.clone().unwrap_or_else(|| if draft.spec.is_esp() { "ESP".into() } else { String::new() });

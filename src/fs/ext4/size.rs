@@ -48,7 +48,8 @@ pub(super) fn exact(size_bytes: u64, free_bytes: u64, demand: &Demand, options: 
         Err(Misfit::NeedsBlocks { .. }) => return Err(too_small(size_bytes, free_bytes, demand, options)),
         Err(misfit) => return Err(refused(misfit, demand, options)),
     };
-    let smaller = JOURNAL_STEPS.iter().map(|(_, journal)| *journal).filter(|journal| options.journal == Journal::Auto && *journal < wanted.journal_blocks);
+    let steps = JOURNAL_STEPS.iter().map(|(_, journal)| *journal).chain([0]);
+    let smaller = steps.filter(|journal| options.journal == Journal::Auto && *journal < wanted.journal_blocks);
     for journal_blocks in std::iter::once(wanted.journal_blocks).chain(smaller) {
         let lacks = lacking(&Geometry { journal_blocks, ..wanted.clone() }, demand, available);
         if lacks > wanted.groups {

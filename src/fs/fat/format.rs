@@ -240,7 +240,6 @@ impl DirectoryEntry {
         out
     }
 
-    #[cfg(test)]
     pub(super) fn decode(bytes: &[u8; ENTRY_BYTES]) -> Self {
         Self {
             dir_name: copy(&bytes[0..11]),

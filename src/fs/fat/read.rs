@@ -1,13 +1,21 @@
 //! Looking at a volume: what kind it is, its label, how much of it is free. The input is not trusted.
 
-use super::format::{BOOT_SECTOR_BYTES, BOOT_SIG_EXTENDED, Bpb, ENTRY_BYTES, ExtendedBoot, Fat32Bpb, SIGNATURE, copy};
+use super::format::{
+    ATTR_LONG_NAME, ATTR_VOLUME_ID, BOOT_SECTOR_BYTES, BOOT_SIG_EXTENDED, Bpb, DirectoryEntry, ENTRY_BYTES, ExtendedBoot, Fat32Bpb, SIGNATURE, copy,
+};
 use super::{FatKind, VolumeId};
 use crate::error::{Error, Result};
 use crate::report::{FilesystemSummary, SizePart};
 use crate::units::{u64_of, usize_of};
+use std::ops::Range;
 
 /// Bytes of the FAT that are read at once: a multiple of 3, so that FAT12's pairs stay together.
 const CHUNK_BYTES: u64 = 3 << 16;
+
+/// How much of the root directory is searched for the label.
+const LABEL_SEARCH_BYTES: u64 = 16 << 10;
+/// `DIR_Name[0]` of an entry that was deleted.
+const ENTRY_DELETED: u8 = 0xe5;
 
 /// Looks for a FAT volume in the `size_bytes` that `read_at` reads (offset, buffer to fill): `None` if the first sector is not
 /// that of one. Free space is counted in the FAT, whatever FSInfo says; the work is bounded by the size.
@@ -55,10 +63,18 @@ pub fn probe(read_at: &dyn Fn(u64, &mut [u8]) -> Result<()>, size_bytes: u64) ->
         part("boot sectors, allocation tables, root directory", data_start * sector_bytes),
     ];
     parts.sort_by_key(|part| std::cmp::Reverse(part.bytes));
+    let root = if fat32 {
+        let cluster = u64::from(bpb32.bpb_root_clus).saturating_sub(2).min(clusters - 1);
+        data_start * sector_bytes + cluster * u64::from(cluster_bytes)..data_start * sector_bytes + (cluster + 1) * u64::from(cluster_bytes)
+    } else {
+        (data_start - root_sectors) * sector_bytes..data_start * sector_bytes
+    };
+    let entry = root_label(read_at, root)?;
     let extended = volume.bs_boot_sig == BOOT_SIG_EXTENDED;
     Ok(Some(FilesystemSummary {
         kind: kind.name().to_owned(),
-        label: if extended { label_text(&volume.bs_vol_lab) } else { String::new() },
+        // Tools that change a label later often change the entry alone.
+        label: entry.or(extended.then_some(volume.bs_vol_lab)).map_or_else(String::new, |label| label_text(&label)),
         uuid: if extended { VolumeId(volume.bs_vol_id).to_string() } else { String::new() },
         block_bytes: cluster_bytes,
         size_bytes,
@@ -68,6 +84,15 @@ pub fn probe(read_at: &dyn Fn(u64, &mut [u8]) -> Result<()>, size_bytes: u64) ->
         free_inodes: None,
         parts,
     }))
+}
+
+/// The label in the root directory that lies in `range`, in its first [`LABEL_SEARCH_BYTES`]: writers put it first.
+fn root_label(read_at: &dyn Fn(u64, &mut [u8]) -> Result<()>, range: Range<u64>) -> Result<Option<[u8; 11]>> {
+    let mut bytes = vec![0; usize_of((range.end - range.start).min(LABEL_SEARCH_BYTES))];
+    read_at(range.start, &mut bytes)?;
+    let entries = bytes.as_chunks::<ENTRY_BYTES>().0.iter().map(DirectoryEntry::decode).take_while(|entry| entry.dir_name[0] != 0);
+    let mut labels = entries.filter(|entry| entry.dir_name[0] != ENTRY_DELETED && entry.dir_attr & ATTR_LONG_NAME == ATTR_VOLUME_ID);
+    Ok(labels.next().map(|entry| entry.dir_name))
 }
 
 /// Whether the fields have values that a FAT volume can have: other boot sectors end in the same signature.
