@@ -76,8 +76,10 @@ fn a_tar_of_it_gives_the_same_image_as_the_directory() {
         run(rootvol().arg("build").arg(from).arg("-o").arg(&image).args(["--boot", "none", "--name", "x"]));
         fs::read(format!("{}.blocks.jsonl", image.display())).unwrap()
     };
-    // A tar holds no sockets.
-    fs::remove_file(source.join("special/socket")).unwrap();
+    // GNU tar holds no sockets, and makes two of one device with two names.
+    for name in ["special/socket", "special/null-again"] {
+        fs::remove_file(source.join(name)).unwrap();
+    }
     let touched = 1_500_000_000;
     run(Command::new("touch").arg("-d").arg(format!("@{touched}")).arg(source.join("special")));
     let expected = build(&source, "directory.raw");
