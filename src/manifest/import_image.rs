@@ -194,11 +194,8 @@ impl ImportImageRequest {
         if from_snapshot && self.boot_mode == Some(BootMode::Uefi) && self.platform.is_none() {
             return Err(Error::invalid("a snapshot that boots by uefi is imported with its platform (EC2 API, ImportImage, Platform)"));
         }
-        self.description.as_deref().map_or(Ok(()), rules::description)?;
-        self.role_name.as_deref().map_or(Ok(()), rules::role_name)?;
-        self.kms_key_id.as_deref().map_or(Ok(()), rules::kms_key_id)?;
+        shapes::check_task(self.description.as_deref(), self.role_name.as_deref(), self.encrypted, self.kms_key_id.as_deref())?;
         self.usage_operation.as_deref().map_or(Ok(()), rules::usage_operation)?;
-        rules::encryption(self.encrypted, self.kms_key_id.as_deref())?;
         rules::license(self.license_type, self.usage_operation.as_deref())?;
         shapes::check_tags(&self.tag_specifications, RESOURCE_TYPE)
     }

@@ -6,7 +6,7 @@
 use super::ami::Ami;
 use super::import_image::check_disk;
 use super::shapes::{self, SnapshotDiskContainer, TagSpecification};
-use super::{rules, token};
+use super::token;
 use crate::error::{Error, Result};
 use crate::report::Report;
 use crate::units::TIB;
@@ -94,10 +94,7 @@ impl ImportSnapshotRequest {
         if disk.format.is_none() {
             return Err(Error::invalid("a disk container names its format (EC2 API, SnapshotDiskContainer)"));
         }
-        self.description.as_deref().map_or(Ok(()), rules::description)?;
-        self.role_name.as_deref().map_or(Ok(()), rules::role_name)?;
-        self.kms_key_id.as_deref().map_or(Ok(()), rules::kms_key_id)?;
-        rules::encryption(self.encrypted, self.kms_key_id.as_deref())?;
+        shapes::check_task(self.description.as_deref(), self.role_name.as_deref(), self.encrypted, self.kms_key_id.as_deref())?;
         shapes::check_tags(&self.tag_specifications, RESOURCE_TYPE)
     }
 

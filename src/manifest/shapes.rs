@@ -181,6 +181,14 @@ pub(super) fn check_source(user_bucket: Option<&UserBucket>, url: Option<&str>, 
     }
 }
 
+/// Checks what every import task is told besides its disks.
+pub(super) fn check_task(description: Option<&str>, role_name: Option<&str>, encrypted: Option<bool>, kms_key_id: Option<&str>) -> Result<()> {
+    description.map_or(Ok(()), rules::description)?;
+    role_name.map_or(Ok(()), rules::role_name)?;
+    kms_key_id.map_or(Ok(()), rules::kms_key_id)?;
+    rules::encryption(encrypted, kms_key_id)
+}
+
 /// The tags of a request; none where there are none.
 pub(super) fn tag_specifications(resource_type: &str, tags: &BTreeMap<String, String>) -> Vec<TagSpecification> {
     let tags: Vec<Tag> = tags.iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() }).collect();

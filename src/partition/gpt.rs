@@ -27,11 +27,11 @@ use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
 /// Entries that are written: the least that the specification allows, and what all tools write.
-const ENTRIES: u32 = 128;
+pub(super) const ENTRIES: u32 = 128;
 /// Bytes in an entry.
 const ENTRY_BYTES: u32 = 128;
-/// UTF-16 units in a partition's name.
-const NAME_MAX_UNITS: usize = 36;
+/// UTF-16 units in a partition's name (UEFI specification 2.10, table 5-6).
+pub const NAME_MAX_UNITS: usize = 36;
 /// `Signature`.
 const HEADER_SIGNATURE: &[u8] = b"EFI PART";
 /// `HeaderSize` of the revision 1.0, which is the only one.
@@ -60,7 +60,7 @@ pub(super) fn usable_bytes(sector_bytes: u32, disk_bytes: u64) -> Result<Range<u
 
 /// Both copies of the table as (offset, bytes).
 pub(super) fn pieces(table: &Table) -> Result<Vec<(u64, Vec<u8>)>> {
-    let partitions = checked(table, ENTRIES)?;
+    let partitions = checked(table)?;
     let sector_bytes = u64::from(table.sector_bytes);
     let block_size = LogicalBlockSize::try_from(sector_bytes).map_err(|error| Error::invalid("sectors of this size").caused_by(error))?;
     let entries = partitions.iter().map(|partition| entry(partition, sector_bytes)).collect::<Result<Vec<_>>>()?;

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 /// Partitions in the record.
-const NUMBER_MAX: u32 = 4;
+pub(super) const NUMBER_MAX: u32 = 4;
 /// Sectors that 32 bits can count. One more could be addressed; other tools draw the line here.
 const SECTORS_MAX: u64 = (1 << 32) - 1;
 /// Logical partitions that are read; Linux gives device numbers to 60 at most.
@@ -38,7 +38,7 @@ pub(super) fn usable_bytes(sector_bytes: u32, disk_bytes: u64) -> Result<Range<u
 
 /// The record as (offset, bytes).
 pub(super) fn pieces(table: &Table) -> Result<Vec<(u64, Vec<u8>)>> {
-    let partitions = checked(table, NUMBER_MAX)?;
+    let partitions = checked(table)?;
     if partitions.iter().filter(|partition| partition.attributes == ATTRIBUTE_LEGACY_BOOT).count() > 1 {
         return Err(Error::invalid("an MBR has one active partition at most"));
     }

@@ -15,6 +15,7 @@ mod gpt;
 mod mbr;
 mod types;
 
+pub use gpt::NAME_MAX_UNITS;
 pub use types::{PartitionType, root_type};
 
 use crate::error::{Error, Result};
@@ -41,6 +42,18 @@ pub enum TableKind {
 }
 
 words!(TableKind, "a kind of partition table", [Gpt = "gpt", Mbr = "mbr", None = "none"]);
+
+impl TableKind {
+    /// The most partitions that a disk with such a table has, and the highest number of one.
+    #[must_use]
+    pub const fn partitions_max(self) -> u32 {
+        match self {
+            Self::Gpt => gpt::ENTRIES,
+            Self::Mbr => mbr::NUMBER_MAX,
+            Self::None => 1,
+        }
+    }
+}
 
 /// A partition table as plain data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +164,8 @@ fn check_sector_bytes(sector_bytes: u32) -> Result<()> {
 }
 
 /// Checks what both tables ask of their partitions, and returns these by number.
-fn checked(table: &Table, number_max: u32) -> Result<Vec<&Partition>> {
+fn checked(table: &Table) -> Result<Vec<&Partition>> {
+    let number_max = table.kind.partitions_max();
     let usable = usable_bytes(table.kind, table.sector_bytes, table.disk_bytes)?;
     let mut by_number: Vec<&Partition> = table.partitions.iter().collect();
     by_number.sort_by_key(|partition| partition.number);

@@ -7,8 +7,10 @@ use crate::boot::{InitramfsChoice, LoaderChoice, RootBy};
 use crate::disk::{BootMode, DiskSize, Ext4Settings, FatSettings, FilesystemKind, PartitionSize};
 use crate::error::escape;
 use crate::format::Format;
+use crate::fs::ext4::format::TIME_MAX_SECONDS;
 use crate::fs::ext4::{self, Journal};
-use crate::partition::TableKind;
+use crate::partition::{NAME_MAX_UNITS, TableKind};
+use crate::tree::{self, XATTR_NAME_MAX_BYTES, XATTR_VALUE_MAX_BYTES};
 use crate::units::Size;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,20 +24,8 @@ type Checked = Result<(), Problem>;
 
 /// Longest name or version, in bytes; an AMI's name has at most 128 characters.
 const NAME_MAX_BYTES: usize = 128;
-/// The last second that ext4 can store: 34 bits from 1901-12-13.
-const TIME_MAX_SECONDS: i64 = (1 << 34) - (1 << 31) - 1;
-/// Entries of a GPT.
-const GPT_PARTITIONS_MAX: u32 = 128;
-/// Primary partitions of an MBR.
-const MBR_PARTITIONS_MAX: u32 = 4;
-/// Longest name in a GPT, in UTF-16 units (UEFI specification, table 5-6).
-const GPT_NAME_MAX_UNITS: usize = 36;
-/// Linux's PATH_MAX and NAME_MAX.
+/// Linux's PATH_MAX, without the NUL.
 const PATH_MAX_BYTES: usize = 4095;
-const NAME_COMPONENT_MAX_BYTES: usize = 255;
-/// Linux's XATTR_NAME_MAX and XATTR_SIZE_MAX.
-const XATTR_NAME_MAX_BYTES: usize = 255;
-const XATTR_VALUE_MAX_BYTES: usize = 65_536;
 
 fn check(recipe: &Recipe) -> Checked {
     for (key, text) in [("name", &recipe.name), ("version", &recipe.version)] {
@@ -105,11 +95,7 @@ fn check_disk(disk: &DiskSection) -> Checked {
 
 fn check_partitions(recipe: &Recipe) -> Checked {
     let partitions = &recipe.partitions;
-    let most = match recipe.disk.table {
-        TableKind::Gpt => GPT_PARTITIONS_MAX,
-        TableKind::Mbr => MBR_PARTITIONS_MAX,
-        TableKind::None => 1,
-    };
+    let most = recipe.disk.table.partitions_max();
     // The first partition that says a thing that only one can say.
     let mut numbers = BTreeMap::new();
     let mut mounts = BTreeMap::new();
@@ -169,8 +155,8 @@ fn check_partition(index: usize, partition: &PartitionSection, disk: &DiskSectio
     }
     if let Some(label) = &partition.label {
         let units = label.encode_utf16().count();
-        if units > GPT_NAME_MAX_UNITS || label.contains('\0') {
-            return at("label", &format!("a label has at most {GPT_NAME_MAX_UNITS} UTF-16 units and no NUL, this one has {units}"));
+        if units > NAME_MAX_UNITS || label.contains('\0') {
+            return at("label", &format!("a label has at most {NAME_MAX_UNITS} UTF-16 units and no NUL, this one has {units}"));
         }
     }
     if let PartitionSize::Exact(size) = partition.size
@@ -391,8 +377,8 @@ fn check_path(path: &str) -> Result<(), String> {
         if matches!(name, "" | "." | "..") {
             return Err(format!("\"{shown}\" is not in its plain form: no empty names, \".\" and \"..\" are possible"));
         }
-        if name.len() > NAME_COMPONENT_MAX_BYTES {
-            return Err(format!("a name in a path has at most {NAME_COMPONENT_MAX_BYTES} bytes, one here has {}", name.len()));
+        if name.len() > tree::NAME_MAX_BYTES {
+            return Err(format!("a name in a path has at most {} bytes, one here has {}", tree::NAME_MAX_BYTES, name.len()));
         }
     }
     Ok(())

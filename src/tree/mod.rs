@@ -11,7 +11,7 @@ mod builder;
 mod xattr;
 
 pub use builder::{NewNode, TreeBuilder};
-pub use xattr::{Xattr, XattrSet, XattrSetId};
+pub use xattr::{XATTR_NAME_MAX_BYTES, XATTR_VALUE_MAX_BYTES, Xattr, XattrSet, XattrSetId};
 
 use crate::error::{Error, Result};
 use crate::units::{ContentId, index_of};

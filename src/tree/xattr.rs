@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The longest name of an attribute with its prefix: Linux's XATTR_NAME_MAX.
-pub(crate) const XATTR_NAME_MAX_BYTES: usize = 255;
+pub const XATTR_NAME_MAX_BYTES: usize = 255;
 /// The longest value: Linux's XATTR_SIZE_MAX.
-pub(crate) const XATTR_VALUE_MAX_BYTES: usize = 65_536;
+pub const XATTR_VALUE_MAX_BYTES: usize = 65_536;
 
 /// One extended attribute, as the system calls have it: the whole name (`security.capability`), the raw value
 /// (POSIX ACLs in the form of `system.posix_acl_access`).
