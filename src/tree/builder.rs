@@ -310,6 +310,8 @@ impl TreeBuilder {
         });
         drop(new_number);
         entries.sort_unstable_by(|a, b| a.parent.cmp(&b.parent).then_with(|| name(a).cmp(name(b))));
+        let mut xattrs = xattrs.sets;
+        xattrs.renumber(frozen.iter_mut().map(|node| &mut node.metadata.xattrs));
         let mut first_entry = vec![0_u32; frozen.len() + 1];
         for entry in &entries {
             first_entry[entry.parent.index() + 1] += 1;
@@ -317,7 +319,7 @@ impl TreeBuilder {
         for at in 1..first_entry.len() {
             first_entry[at] += first_entry[at - 1];
         }
-        Ok(Tree { nodes: frozen, entries, first_entry, bytes, holes, xattrs: xattrs.sets })
+        Ok(Tree { nodes: frozen, entries, first_entry, bytes, holes, xattrs })
     }
 
     /// The directory that `parts` lead to, through links, making what is missing.

@@ -595,6 +595,25 @@ mod tests {
     }
 
     #[test]
+    fn xattr_sets_are_numbered_in_tree_order_whatever_the_order_of_making() {
+        let tree = |order: [&str; 3]| {
+            let mut tree = TreeBuilder::new();
+            tree.intern_xattrs(vec![Xattr::new("user.unused", "x")]).unwrap();
+            for name in order {
+                let xattrs = tree.intern_xattrs(vec![Xattr::new("user.name", name.trim_end_matches('2'))]).unwrap();
+                tree.add(name, Metadata { xattrs, ..Metadata::default() }, NewNode::Fifo).unwrap();
+            }
+            tree.freeze().unwrap()
+        };
+        let (a, b) = (tree(["a", "b", "a2"]), tree(["b", "a2", "a"]));
+        for name in ["a", "a2", "b"] {
+            let set = |tree: &Tree| tree.node(tree.lookup(name).unwrap()).metadata.xattrs;
+            assert_eq!(set(&a), set(&b), "{name}");
+            assert_eq!(a.xattrs(set(&a)), b.xattrs(set(&b)), "{name}");
+        }
+    }
+
+    #[test]
     fn holes_are_checked_and_merged() {
         let mut tree = TreeBuilder::new();
         let mut file =

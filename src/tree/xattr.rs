@@ -51,6 +51,24 @@ impl XattrSets {
     }
 }
 
+impl XattrSets {
+    /// Numbers the sets in the order in which `used` names them, and drops those that it does not: planners go by
+    /// these numbers, which must not tell in which order a source was read.
+    pub(super) fn renumber<'a>(&mut self, used: impl Iterator<Item = &'a mut XattrSetId>) {
+        let mut old = std::mem::take(&mut self.sets);
+        let mut new_number = vec![XattrSetId::NONE; old.len()];
+        for id in used.filter(|id| **id != XattrSetId::NONE) {
+            let at = index_of(id.0) - 1;
+            if new_number[at] == XattrSetId::NONE {
+                self.sets.push(std::mem::take(&mut old[at]));
+                // As many as there were before, which fitted.
+                new_number[at] = XattrSetId(u32::try_from(self.sets.len()).unwrap_or(u32::MAX));
+            }
+            *id = new_number[at];
+        }
+    }
+}
+
 /// Gives equal sets one number.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
