@@ -145,3 +145,17 @@ fn every_table_and_sector_size_is_found_again() {
         assert_eq!(found.filesystem.as_ref().unwrap().uuid, made.filesystem.as_ref().unwrap().uuid, "{what}");
     }
 }
+
+/// A type says the same by its name, its GUID and its MBR byte.
+#[test]
+fn an_esp_by_guid_is_an_esp() {
+    for kind in ["esp", "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"] {
+        let mut spec = data(100);
+        spec.partitions = vec![PartitionSpec::new(kind), PartitionSpec::new("linux")];
+        spec.partitions[1].mount_point = Some("/".into());
+        let disk = spec.plan().unwrap();
+        let esp = &disk.partitions()[0];
+        assert_eq!((esp.partition_type.as_str(), esp.filesystem.as_ref().unwrap().kind.as_str()), ("esp", "fat32"), "{kind}");
+        assert_eq!(esp.size_bytes, 128 * MIB, "{kind}");
+    }
+}

@@ -54,6 +54,7 @@ fn the_program_is_the_readme_s_and_runs() {
 fn the_first_command_makes_an_image() {
     let folder = tempfile::tempdir().unwrap();
     let command = block("first-image").trim().replace("cargo run --release --", env!("CARGO_BIN_EXE_rootvol"));
+    std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), folder.path().join("src")).unwrap();
     let output = run(Command::new("sh").arg("-ec").arg(command).current_dir(folder.path()));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("ext4") && said.contains("Next:"), "{said}");
@@ -94,6 +95,18 @@ fn the_recipe_builds() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rootvol"));
     run(command.args(["build", "--recipe", "image.toml", "-o", "web.vhd", "--allow-source"]).arg(allowed).current_dir(folder.path()));
     assert!(folder.path().join("web.vhd.import-image.json").exists());
+}
+
+/// One run of the bench, with the program that the tests have: that it works, not how fast it is.
+#[test]
+fn the_bench_prints_its_table() {
+    let (true, Some(tar), Some(python)) = (common::root(), lab("debian.tar"), common::judge("python3")) else { return };
+    assert!(block("bench").contains("benches/whole.py target/lab/debian.tar --work"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut python = python;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/whole.py");
+    let said = common::text(python.arg(script).arg(tar).args(["--runs", "1", "--work"]).arg(folder.path()).args(["--rootvol", env!("CARGO_BIN_EXE_rootvol")]));
+    assert!(said.contains("| rootvol, from the tar |") && said.contains("| chain, from the tree |"), "{said}");
 }
 
 #[test]

@@ -79,9 +79,6 @@ fn fat_volume_id(drafted: &Drafted, draft: &Draft, settings: &FatSettings) -> fa
     settings.volume_id.unwrap_or_else(|| fat::VolumeId(drafted.derive(draft.number, "fat").to_u32()))
 }
 
-/// UTF-16 units in the name of a GPT entry (UEFI specification 2.10, table 5-6).
-const NAME_MAX_UNITS: usize = 36;
-
 /// More than any filesystem or table here holds, and sums of which do not overflow.
 const DISK_MAX_BYTES: u64 = 1 << 62;
 /// How often a size is raised for free space. Each time what still lacks is a small share of what was added, but for the
@@ -156,7 +153,7 @@ pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
 
 fn default_label(draft: &Draft) -> String {
     let name = draft.spec.partition_type.as_str();
-    if draft.spec.is_root() { "root".into() } else { name.chars().take(NAME_MAX_UNITS).collect() }
+    if draft.spec.is_root() { "root".into() } else { name.chars().take(partition::NAME_MAX_UNITS).collect() }
 }
 
 /// The places of all partitions in disk order, and the size of the disk.

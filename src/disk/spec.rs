@@ -158,15 +158,19 @@ impl FilesystemKind {
     /// hold none (BIOS boot, swap, the hashes of dm-verity), else ext4.
     #[must_use]
     pub fn usual_for(partition_type: &str) -> Self {
-        let parsed = [TableKind::Gpt, TableKind::Mbr].into_iter().find_map(|table| PartitionType::parse(partition_type, table, None).ok());
-        let name = parsed.as_ref().and_then(PartitionType::name).unwrap_or(partition_type);
-        match name {
+        match type_name(partition_type) {
             "esp" | "xbootldr" => Self::Fat,
             "swap" | "bios-boot" => Self::None,
             name if name.contains("verity") => Self::None,
             _ => Self::Ext4,
         }
     }
+}
+
+/// The name of a partition type that may be given as a GUID or an MBR byte, where it has one.
+fn type_name(partition_type: &str) -> &str {
+    let parsed = [TableKind::Gpt, TableKind::Mbr].into_iter().find_map(|table| PartitionType::parse(partition_type, table, None).ok());
+    parsed.as_ref().and_then(PartitionType::name).unwrap_or(partition_type)
 }
 
 /// The filesystem of a partition.
@@ -236,13 +240,13 @@ impl PartitionSpec {
     }
 
     pub(crate) fn is_root(&self) -> bool {
-        self.partition_type == "root"
-            || (self.partition_type.starts_with("root-") && !self.partition_type.contains("verity"))
-            || self.mount_point.as_deref() == Some("/")
+        // `root` alone is a type only once the architecture is known.
+        let name = type_name(&self.partition_type);
+        self.partition_type == "root" || (name.starts_with("root-") && !name.contains("verity")) || self.mount_point.as_deref() == Some("/")
     }
 
     pub(crate) fn is_esp(&self) -> bool {
-        self.partition_type == "esp"
+        type_name(&self.partition_type) == "esp"
     }
 }
 
