@@ -77,7 +77,7 @@ impl Recipe {
 /// `source` with the files laid over it, in their order.
 fn with_files(source: Source, files: &[FileSection], epoch: Timestamp) -> Result<Source> {
     let Source { tree, mut contents, .. } = source;
-    let mut builder = TreeBuilder::from_tree(tree);
+    let mut builder = TreeBuilder::from_tree(tree).with_implied_time(epoch);
     let mut memory = MemoryContents::new();
     // Contents of texts have numbers behind all that is there; files of the host get theirs behind these.
     let texts = files.iter().filter(|file| matches!(file.kind(), Some(FileKind::Content(_)))).count();

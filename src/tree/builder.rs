@@ -4,7 +4,7 @@
 //! 1. Paths are virtual: the host's filesystem never resolves one. Absolute names are confined to the root, `..` is
 //!    refused.
 //! 2. A parent that is a symbolic link is followed inside the tree, as `chroot` would (at most
-//!    [`super::SYMLINKS_MAX`] links). A parent that is missing is made (mode 0755, owner 0:0, time 0) and marked
+//!    [`super::SYMLINKS_MAX`] links). A parent that is missing is made (mode 0755, owner 0:0, time 0 or as asked) and marked
 //!    `implied`; a later entry for it sets its metadata.
 //! 3. The last part of a path is never followed: a directory over a directory keeps the entries and takes the new
 //!    metadata; anything else replaces what was there, a directory with all its entries.
@@ -65,6 +65,8 @@ pub struct TreeBuilder {
     bytes: Vec<u8>,
     holes: Vec<Vec<(u64, u64)>>,
     xattrs: Interner,
+    /// The time of directories that are only implied.
+    implied_time: Timestamp,
 }
 
 impl Default for TreeBuilder {
@@ -78,13 +80,14 @@ impl TreeBuilder {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            nodes: vec![implied_directory()],
+            nodes: vec![implied_directory(Timestamp::default())],
             entries: Vec::new(),
             index: HashTable::new(),
             hasher: RandomState::new(),
             bytes: Vec::new(),
             holes: Vec::new(),
             xattrs: Interner::default(),
+            implied_time: Timestamp::default(),
         }
     }
 
@@ -101,6 +104,14 @@ impl TreeBuilder {
             builder.index.insert_unique(hash, position, |_| hash);
         }
         builder
+    }
+
+    /// Gives directories that are only implied from here on this time, in place of 0: where what is added is made, not
+    /// read from a source.
+    #[must_use]
+    pub fn with_implied_time(mut self, time: Timestamp) -> Self {
+        self.implied_time = time;
+        self
     }
 
     /// Gives a set of xattrs its number in this tree.
@@ -332,7 +343,7 @@ impl TreeBuilder {
                 Some(_) => return self.resolve_through_links(parts).map(|trail| trail[trail.len() - 1]),
                 None => {
                     for name in &parts[depth..] {
-                        let id = self.push_node(implied_directory())?;
+                        let id = self.push_node(implied_directory(self.implied_time))?;
                         self.set_entry(at, name, id)?;
                         at = id;
                     }
@@ -359,7 +370,7 @@ impl TreeBuilder {
                 _ => {}
             }
             let Some(entry) = self.find(at, &name) else {
-                let id = self.push_node(implied_directory())?;
+                let id = self.push_node(implied_directory(self.implied_time))?;
                 self.set_entry(at, &name, id)?;
                 trail.push(id);
                 continue;
@@ -518,8 +529,8 @@ impl TreeBuilder {
     }
 }
 
-fn implied_directory() -> Node {
-    let metadata = Metadata { mode: 0o755, mtime: Timestamp::default(), ..Metadata::default() };
+fn implied_directory(mtime: Timestamp) -> Node {
+    let metadata = Metadata { mode: 0o755, mtime, ..Metadata::default() };
     Node { metadata, kind: NodeKind::Directory, links: 1, implied: true }
 }
 

@@ -157,3 +157,12 @@ fn nodes_are_small() {
     assert!(size_of::<Node>() <= 96, "{}", size_of::<Node>());
     assert!(size_of::<Entry>() <= 16, "{}", size_of::<Entry>());
 }
+
+#[test]
+fn implied_directories_have_the_time_that_was_asked_for() {
+    let mut tree = TreeBuilder::from_tree(builder(&["a/b"]).freeze().unwrap()).with_implied_time(Timestamp::from_seconds(7));
+    tree.add("c/d", Metadata::default(), NewNode::Fifo).unwrap();
+    let tree = tree.freeze().unwrap();
+    let seconds = |path: &str| tree.node(tree.lookup(path).unwrap()).metadata.mtime.seconds;
+    assert_eq!((seconds(""), seconds("a"), seconds("c")), (0, 0, 7));
+}
