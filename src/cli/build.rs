@@ -12,7 +12,7 @@ use crate::manifest;
 use crate::recipe::{Given, LoadOptions, Recipe};
 use crate::report::Report;
 use crate::source::{self, Source};
-use crate::stream::{Cancel, Progress};
+use crate::stream::Progress;
 use crate::units::{BLOCK_BYTES, Size};
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
@@ -62,14 +62,13 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
     let disk = plan_disk(&recipe, &args.image, beside.unwrap_or(Path::new(if to_stdout || args.device { SPOOL_FOLDER } else { "." })))?;
 
     let bar = Bar::new(args.quiet);
-    let cancel = Cancel::new();
     // A pipe has nothing to clean up, and its reader may never let a write return.
     if to_stdout {
         refuse_open_input(&disk, "/dev/stdout")?;
     } else {
         signals.hold();
     }
-    let mut options = WriteOptions { force: args.force, cancel: cancel.clone(), ..WriteOptions::default() };
+    let mut options = WriteOptions { force: args.force, ..WriteOptions::default() };
     options.stream.file_sha256 = args.file_sha256;
     if let Some(threads) = threads {
         options.stream.threads = threads;

@@ -9,6 +9,7 @@
 
 use super::acl;
 use super::sparse::SparseRecords;
+use crate::checksum::base64_decode;
 use crate::error::{Error, Result, escape};
 use crate::source::assembly::Notes;
 use crate::tree::{Timestamp, Xattr};
@@ -239,32 +240,10 @@ fn decode_name(name: &[u8], only: &[u8]) -> Vec<u8> {
 
 /// Base64 (RFC 4648), with or without the padding that libarchive leaves out.
 fn decode_base64(text: &[u8]) -> Result<Vec<u8>> {
-    let bad = || Error::corrupt("a value that is no base64");
     let digits = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
-    let mut out = Vec::with_capacity(digits.len() / 4 * 3 + 2);
-    for group in digits.chunks(4) {
-        let mut bits = 0_u32;
-        for digit in group {
-            let value = match digit {
-                b'A'..=b'Z' => digit - b'A',
-                b'a'..=b'z' => digit - b'a' + 26,
-                b'0'..=b'9' => digit - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return Err(bad()),
-            };
-            bits = (bits << 6) | u32::from(value);
-        }
-        let bytes = match group.len() {
-            4 => 3,
-            3 => 2,
-            2 => 1,
-            _ => return Err(bad()),
-        };
-        bits <<= 6 * (4 - group.len());
-        out.extend_from_slice(&bits.to_be_bytes()[1..=bytes]);
-    }
-    Ok(out)
+    let mut padded = String::from_utf8_lossy(digits).into_owned();
+    padded.extend(std::iter::repeat_n('=', digits.len().next_multiple_of(4) - digits.len()));
+    base64_decode(&padded).ok_or_else(|| Error::corrupt("a value that is no base64"))
 }
 
 #[cfg(test)]
