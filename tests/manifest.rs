@@ -355,8 +355,7 @@ fn python_tool(name: &str) -> Option<Command> {
 fn botocore() -> Option<Command> {
     let found = python_tool("python3")?.args(["-c", "import botocore"]).output().is_ok_and(|output| output.status.success());
     if !found {
-        assert!(std::env::var_os("CI").is_none(), "python3 has no botocore, and in CI no judge may be missing");
-        eprintln!("SKIPPED: python3 has no botocore");
+        common::skip("python3 has no botocore");
         return None;
     }
     python_tool("python3")

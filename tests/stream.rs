@@ -406,7 +406,7 @@ fn a_block_device_is_written_in_place_and_unused_blocks_stay() {
     noise.write_all(&vec![0xa5; usize_of(SIZE_BYTES)]).unwrap();
     let output = losetup.args(["--find", "--show"]).arg(noise.path()).output().unwrap();
     if !output.status.success() {
-        eprintln!("SKIPPED: no loop device can be had here: {}", String::from_utf8_lossy(&output.stderr));
+        common::skip(&format!("no loop device can be had here: {}", String::from_utf8_lossy(&output.stderr)));
         return;
     }
     let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();

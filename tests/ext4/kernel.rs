@@ -23,7 +23,7 @@ impl Mounted {
     pub(crate) fn new(image: &Path, mode: &str) -> Option<Self> {
         let mut command = judge("mount")?;
         if !rustix::process::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
-            eprintln!("SKIPPED: mounting needs root and loop devices");
+            crate::common::skip("mounting needs root and loop devices");
             return None;
         }
         let folder = TempDir::new().unwrap();
