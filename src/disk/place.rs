@@ -383,6 +383,10 @@ fn ext4_options(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings, asked
     options.label = ext4_label(draft, settings).into_bytes();
     options.journal = settings.journal;
     options.lazy_inode_tables = settings.lazy_inode_tables;
+    options.features = settings.features;
+    options.blocks_per_group = settings.blocks_per_group;
+    options.reserved_owner = settings.reserved_owner.unwrap_or_default();
+    options.preallocate = settings.preallocate.iter().map(|path| path.as_bytes().to_vec()).collect();
     options.inodes = settings.inodes;
     options.bytes_per_inode = settings.bytes_per_inode;
     if let Some(block_bytes) = settings.block_bytes {

@@ -84,13 +84,6 @@ fn check(spec: &DiskSpec) -> Result<()> {
     if spec.partitions.iter().filter(|partition| partition.is_root()).count() > 1 {
         return Err(Error::invalid("two root partitions; a disk has one"));
     }
-    for partition in &spec.partitions {
-        if let Some(Filesystem::Ext4(settings)) = &partition.filesystem
-            && settings.features.iter().any(|feature| feature != "default")
-        {
-            return Err(Error::unsupported(format!("ext4 features {:?}; only the set \"default\" can be made", settings.features)));
-        }
-    }
     if spec.root.is_none() && spec.partitions.is_empty() {
         return Err(Error::invalid("nothing to make a disk of: a source or partitions were expected"));
     }

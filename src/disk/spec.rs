@@ -95,9 +95,12 @@ pub struct Ext4Settings {
     /// The journal.
     #[serde(skip_serializing_if = "is_default")]
     pub journal: ext4::Journal,
-    /// Features by mke2fs's names, with `^` to leave one out. Only the set `default` can be made as yet.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub features: Vec<String>,
+    /// Features: the name of a set, or a list of a set and features by mke2fs's names, with `^` to leave one out.
+    #[serde(skip_serializing_if = "is_default")]
+    pub features: ext4::Features,
+    /// Blocks in a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocks_per_group: Option<u32>,
     /// At least this many inodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inodes: Option<u64>,
@@ -107,6 +110,9 @@ pub struct Ext4Settings {
     /// The share of blocks kept for root.
     #[serde(rename = "reserved_percent", skip_serializing_if = "Option::is_none")]
     pub reserved: Option<ext4::Percent>,
+    /// User and group, besides root, who may take the reserved blocks: `[uid, gid]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved_owner: Option<(u16, u16)>,
     /// Volume label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -118,7 +124,11 @@ pub struct Ext4Settings {
     pub hash_seed: Option<Guid>,
     /// Leave empty inode tables to the kernel's background work after the first mount.
     #[serde(skip_serializing_if = "is_default")]
+    #[serde(alias = "lazy_itable")]
     pub lazy_inode_tables: bool,
+    /// Files whose holes are allocated as unwritten extents: paths in the filesystem.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preallocate: Vec<String>,
 }
 
 /// Settings of a FAT filesystem. In a recipe: `[partition.fat]`.

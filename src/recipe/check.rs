@@ -224,8 +224,8 @@ fn check_ext4(index: usize, settings: &Ext4Settings) -> Checked {
     if let Some(size) = settings.block_bytes.filter(|size| !matches!(size, 1024 | 2048 | 4096)) {
         return at("block_size", format!("ext4 blocks have 1024, 2048 or 4096 bytes, not {size}"));
     }
-    if let Some(size) = settings.inode_bytes.filter(|size| !matches!(size, 256 | 512 | 1024)) {
-        return at("inode_size", format!("ext4 inodes have 256, 512 or 1024 bytes, not {size}"));
+    if let Some(size) = settings.inode_bytes.filter(|size| !matches!(size, 128 | 256 | 512 | 1024)) {
+        return at("inode_size", format!("ext4 inodes have 128, 256, 512 or 1024 bytes, not {size}"));
     }
     if settings.inodes.is_some() && settings.bytes_per_inode.is_some() {
         return at("bytes_per_inode", "`inodes` and `bytes_per_inode` both say how many inodes there are: one of them is to go".to_owned());

@@ -1,13 +1,14 @@
 //! Directories: packing entries into blocks, and rendering a block from its own entries alone.
 //!
 //! A directory that fits into one block is linear: `.` and `..`, then the entries in the tree's order. A larger one is indexed
-//! by hash (see `htree`): its entries lie in leaves in the order of their hashes. Each block ends with its checksum. What the planner
-//! keeps is which entry each block begins with, and of an indexed directory the order of entries; hashes are computed again.
+//! by hash (see `htree`): its entries lie in leaves in the order of their hashes. Without the feature dir_index it stays linear, in more
+//! blocks. Each block ends with its checksum, where there are checksums. What the planner keeps is which entry each block begins with, and of an indexed directory the order of entries; hashes are computed again.
 
-use super::format::{DIRENT_HEADER_BYTES, DIRENT_TAIL_BYTES, DirEntryHeader, FIRST_INO, dirent_bytes, file_type};
+use super::features::Feature;
+use super::format::{Csum, DIRENT_HEADER_BYTES, DIRENT_TAIL_BYTES, DirEntryHeader, FIRST_INO, dirent_bytes, file_type};
 use super::htree::{LEVELS_MAX, LEVELS_WITHOUT_LARGE_DIR, Place, Shape, half_md4};
 use super::numbers::{LOST_FOUND, Numbers};
-use crate::crc::crc32c;
+use super::options::Options;
 use crate::error::{Error, Result};
 use crate::tree::{Node, NodeId, NodeKind, Tree};
 use crate::units::{index_of, u64_of, usize_of};
@@ -31,6 +32,33 @@ struct Directory {
     order_len: u32,
 }
 
+/// What decides how directories are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) block_bytes: usize,
+    pub(super) hash_seed: [u8; 16],
+    /// Directories of over one block are indexed.
+    pub(super) indexed: bool,
+    /// Blocks end with checksums.
+    pub(super) checksums: bool,
+}
+
+impl Form {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            block_bytes: index_of(options.block_bytes),
+            hash_seed: *options.hash_seed.as_bytes(),
+            indexed: options.features.has(Feature::DirIndex),
+            checksums: options.features.has(Feature::MetadataCsum),
+        }
+    }
+
+    /// Bytes for entries in a block of entries.
+    fn room(self) -> usize {
+        if self.checksums { self.block_bytes - DIRENT_TAIL_BYTES } else { self.block_bytes }
+    }
+}
+
 /// All directories of a tree, packed.
 #[derive(Debug)]
 pub(super) struct Directories {
@@ -40,18 +68,17 @@ pub(super) struct Directories {
     leaves: Vec<u32>,
     /// The orders of indexed directories: numbers of entries.
     order: Vec<u32>,
-    hash_seed: [u8; 16],
-    block_bytes: usize,
+    form: Form,
     /// Some index has more levels than filesystems without the feature large_dir may have.
     pub(super) large_dir: bool,
 }
 
 impl Directories {
-    /// Packs every directory into blocks of `block_bytes`.
-    pub(super) fn pack(tree: &Tree, numbers: &Numbers, block_bytes: usize, hash_seed: [u8; 16]) -> Result<Self> {
+    /// Packs every directory.
+    pub(super) fn pack(tree: &Tree, numbers: &Numbers, form: Form) -> Result<Self> {
         let of_node = |node: NodeId| Directory { node, parent: numbers.of(NodeId::ROOT), first_leaf: 0, first_order: TREE_ORDER, order_len: 0 };
         let directories = tree.nodes().filter(|(_, node)| node.is_directory()).map(|(id, _)| of_node(id)).collect();
-        let mut all = Self { directories, leaves: Vec::new(), order: Vec::new(), hash_seed, block_bytes, large_dir: false };
+        let mut all = Self { directories, leaves: Vec::new(), order: Vec::new(), form, large_dir: false };
         for at in 0..all.directories.len() {
             let node = all.directories[at].node;
             all.directories[at].first_leaf = u32::try_from(all.leaves.len()).map_err(|_| too_many_blocks())?;
@@ -76,22 +103,23 @@ impl Directories {
         Ok(all)
     }
 
-    /// Bytes for entries in a block of entries.
-    fn room(&self) -> usize {
-        self.block_bytes - DIRENT_TAIL_BYTES
-    }
-
-    /// Packs a directory into one block. False, with nothing done, if it does not fit.
+    /// Packs a directory in the tree's order. False, with nothing done, if it would take over one block and can be indexed.
     fn pack_linear(&mut self, tree: &Tree, numbers: &Numbers, node: NodeId) -> bool {
         let names = tree.entries(node).iter().map(|entry| tree.name(entry)).chain(added_name(numbers, node));
         let mut used = 2 * dirent_bytes(1);
-        for name in names {
+        let first = self.leaves.len();
+        self.leaves.push(0);
+        for (position, name) in (0..).zip(names) {
             used += dirent_bytes(name.len());
-            if used > self.room() {
-                return false;
+            if used > self.form.room() {
+                if self.form.indexed {
+                    self.leaves.truncate(first);
+                    return false;
+                }
+                self.leaves.push(position);
+                used = dirent_bytes(name.len());
             }
         }
-        self.leaves.push(0);
         true
     }
 
@@ -101,12 +129,12 @@ impl Directories {
         let count = u32::try_from(tree.entries(node).len()).map_err(|_| too_many_blocks())?;
         // The entry behind the last one of the tree is the added lost+found.
         let last = count + u32::from(added_name(numbers, node).is_some());
-        let mut hashed: Vec<(u32, u32)> = (0..last).map(|number| (half_md4(entry_name(tree, node, number), &self.hash_seed), number)).collect();
+        let mut hashed: Vec<(u32, u32)> = (0..last).map(|number| (half_md4(entry_name(tree, node, number), &self.form.hash_seed), number)).collect();
         hashed.sort_unstable();
-        let mut used = self.room();
+        let mut used = self.form.room();
         for (position, (_, number)) in (0..).zip(hashed) {
             let bytes = dirent_bytes(entry_name(tree, node, number).len());
-            if used + bytes > self.room() {
+            if used + bytes > self.form.room() {
                 self.leaves.push(position);
                 used = 0;
             }
@@ -136,7 +164,7 @@ impl Directories {
     }
 
     fn blocks_at(&self, at: usize) -> u64 {
-        if self.directories[at].first_order == TREE_ORDER { 1 } else { self.shape(at).blocks() }
+        if self.directories[at].first_order == TREE_ORDER { u64_of(self.leaves_at(at).len()) } else { self.shape(at).blocks() }
     }
 
     fn leaves_at(&self, at: usize) -> &[u32] {
@@ -147,37 +175,41 @@ impl Directories {
     }
 
     fn shape(&self, at: usize) -> Shape {
-        Shape::new(u64_of(self.leaves_at(at).len()), self.block_bytes)
+        Shape::new(u64_of(self.leaves_at(at).len()), self.form.block_bytes, self.form.checksums)
     }
 
-    /// Renders block number `number` of a directory. `inode_seed` starts its checksum.
-    pub(super) fn render(&self, tree: &Tree, numbers: &Numbers, node: NodeId, number: u64, inode_seed: u32, block: &mut [u8]) {
+    /// Renders block number `number` of a directory. `csum` are the checksums of its inode.
+    pub(super) fn render(&self, tree: &Tree, numbers: &Numbers, node: NodeId, number: u64, csum: Csum, block: &mut [u8]) {
         let at = self.position(node).expect("only directories have blocks of entries");
         let (own, parent) = (numbers.of(node), self.directories[at].parent);
         if self.directories[at].first_order != TREE_ORDER {
             match self.shape(at).place(number) {
                 Place::Index { level, first, count } => {
                     let key = |leaf| self.leaf_key(tree, at, usize_of(leaf));
-                    self.shape(at).fill_index((level, first, count), (own, parent), key, inode_seed, block);
+                    self.shape(at).fill_index((level, first, count), (own, parent), key, csum, block);
                 }
                 Place::Leaf(leaf) => {
                     let mut writer = BlockWriter::new(block);
                     for number in self.leaf_entries(at, usize_of(leaf)) {
                         push_entry(&mut writer, tree, numbers, node, *number);
                     }
-                    writer.finish(inode_seed);
+                    writer.finish(csum);
                 }
             }
             return;
         }
         let mut writer = BlockWriter::new(block);
-        writer.push(own, b".", file_type::DIRECTORY);
-        writer.push(parent, b"..", file_type::DIRECTORY);
-        let count = u32::try_from(tree.entries(node).len()).expect("a block has under 2^12 entries");
-        for number in 0..count + u32::from(added_name(numbers, node).is_some()) {
+        if number == 0 {
+            writer.push(own, b".", file_type::DIRECTORY);
+            writer.push(parent, b"..", file_type::DIRECTORY);
+        }
+        let leaves = self.leaves_at(at);
+        let count = u32::try_from(tree.entries(node).len()).expect("a tree has under 2^32 entries") + u32::from(added_name(numbers, node).is_some());
+        let end = leaves.get(usize_of(number) + 1).copied().unwrap_or(count);
+        for number in leaves[usize_of(number)]..end {
             push_entry(&mut writer, tree, numbers, node, number);
         }
-        writer.finish(inode_seed);
+        writer.finish(csum);
     }
 
     /// The entries of a leaf of an indexed directory, in their order.
@@ -191,7 +223,7 @@ impl Directories {
     /// The hash that stands for a leaf in the index: its first entry's, with the lowest bit set if the leaf before ends with the same.
     fn leaf_key(&self, tree: &Tree, at: usize, leaf: usize) -> u32 {
         let node = self.directories[at].node;
-        let hash = |number: Option<&u32>| number.map_or(0, |number| half_md4(entry_name(tree, node, *number), &self.hash_seed));
+        let hash = |number: Option<&u32>| number.map_or(0, |number| half_md4(entry_name(tree, node, *number), &self.form.hash_seed));
         let first = hash(self.leaf_entries(at, leaf).first());
         let goes_on = leaf > 0 && hash(self.leaf_entries(at, leaf - 1).last()) == first;
         first | u32::from(goes_on)
@@ -220,13 +252,13 @@ fn too_many_blocks() -> Error {
 }
 
 /// Renders block number `number` of the lost+found that the writer adds.
-pub(super) fn render_lost_found(number: u64, root_ino: u32, inode_seed: u32, block: &mut [u8]) {
+pub(super) fn render_lost_found(number: u64, root_ino: u32, csum: Csum, block: &mut [u8]) {
     let mut writer = BlockWriter::new(block);
     if number == 0 {
         writer.push(FIRST_INO, b".", file_type::DIRECTORY);
         writer.push(root_ino, b"..", file_type::DIRECTORY);
     }
-    writer.finish(inode_seed);
+    writer.finish(csum);
 }
 
 fn type_of(node: &Node) -> u8 {
@@ -270,11 +302,14 @@ impl<'a> BlockWriter<'a> {
     }
 
     /// Gives the last entry the rest of the block (an empty block one unused entry), and writes the checksum.
-    fn finish(self, inode_seed: u32) {
-        let tail = self.block.len() - DIRENT_TAIL_BYTES;
+    fn finish(self, csum: Csum) {
+        let tail = if csum.is_on() { self.block.len() - DIRENT_TAIL_BYTES } else { self.block.len() };
         let rec_len = u16::try_from(tail - self.last).expect("blocks of directories have at most 4,096 bytes");
         self.block[self.last + 4..self.last + 6].copy_from_slice(&rec_len.to_le_bytes());
-        let checksum = crc32c(inode_seed, &self.block[..tail]);
+        if !csum.is_on() {
+            return;
+        }
+        let checksum = csum.over(&[&self.block[..tail]]);
         let tail_bytes = u16::try_from(DIRENT_TAIL_BYTES).expect("12");
         let header = DirEntryHeader { inode: 0, rec_len: tail_bytes, name_len: 0, file_type: file_type::CHECKSUM };
         self.block[tail..tail + DIRENT_HEADER_BYTES].copy_from_slice(&header.encode());
@@ -284,8 +319,13 @@ impl<'a> BlockWriter<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::numbers::Own;
     use super::*;
     use crate::tree::{Metadata, NewNode, TreeBuilder};
+
+    fn form(block_bytes: usize, hash_seed: [u8; 16]) -> Form {
+        Form { block_bytes, hash_seed, indexed: true, checksums: true }
+    }
 
     /// The (inode, name) pairs of a block, checking that entries lead exactly to the checksum.
     fn read(block: &[u8], seed: u32) -> Vec<(u32, Vec<u8>)> {
@@ -302,7 +342,7 @@ mod tests {
         }
         assert_eq!(at, tail);
         assert_eq!(block[tail..tail + 8], [0, 0, 0, 0, 12, 0, 0, 0xde]);
-        assert_eq!(block[tail + 8..], crc32c(seed, &block[..tail]).to_le_bytes());
+        assert_eq!(block[tail + 8..], crate::crc::crc32c(seed, &block[..tail]).to_le_bytes());
         found
     }
 
@@ -316,15 +356,15 @@ mod tests {
             builder.add(name, Metadata::default(), NewNode::Fifo).unwrap();
         }
         let tree = builder.freeze().unwrap();
-        let numbers = Numbers::new(&tree).unwrap();
+        let numbers = Numbers::new(&tree, Own::default()).unwrap();
         names.sort();
         for block_bytes in [1024, 2048, 4096] {
-            let directories = Directories::pack(&tree, &numbers, block_bytes, SEED).unwrap();
+            let directories = Directories::pack(&tree, &numbers, form(block_bytes, SEED)).unwrap();
             assert!(directories.is_indexed(NodeId::ROOT));
             let mut found = Vec::new();
             for number in 0..directories.block_count(NodeId::ROOT) {
                 let mut block = vec![0xff; block_bytes];
-                directories.render(&tree, &numbers, NodeId::ROOT, number, 5, &mut block);
+                directories.render(&tree, &numbers, NodeId::ROOT, number, Csum::of_seed(5), &mut block);
                 if let Place::Leaf(_) = directories.shape(0).place(number) {
                     found.extend(read(&block, 5).into_iter().map(|(_, name)| name));
                 }
@@ -338,12 +378,12 @@ mod tests {
     #[test]
     fn the_added_lost_found_is_in_the_root_and_has_empty_blocks() {
         let tree = TreeBuilder::new().freeze().unwrap();
-        let numbers = Numbers::new(&tree).unwrap();
-        let directories = Directories::pack(&tree, &numbers, 4096, [0; 16]).unwrap();
+        let numbers = Numbers::new(&tree, Own::default()).unwrap();
+        let directories = Directories::pack(&tree, &numbers, form(4096, [0; 16])).unwrap();
         let mut block = vec![0; 4096];
-        directories.render(&tree, &numbers, NodeId::ROOT, 0, 1, &mut block);
+        directories.render(&tree, &numbers, NodeId::ROOT, 0, Csum::of_seed(1), &mut block);
         assert_eq!(read(&block, 1), [(2, b".".to_vec()), (2, b"..".to_vec()), (11, b"lost+found".to_vec())]);
-        render_lost_found(1, 2, 1, &mut block);
+        render_lost_found(1, 2, Csum::of_seed(1), &mut block);
         assert_eq!(read(&block, 1), []);
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! Nodes are filled to the last entry, level by level from the leaves: the smallest tree that there is.
 
-use super::format::{EXTENT_BYTES, EXTENT_MAGIC, Extent, ExtentHeader, ExtentIndex, I_BLOCK_BYTES, ROOT_ENTRIES};
-use super::place::Run;
-use crate::crc::crc32c;
+use super::format::{Csum, EXTENT_BLOCKS_MAX, EXTENT_BYTES, EXTENT_MAGIC, Extent, ExtentHeader, ExtentIndex, I_BLOCK_BYTES, ROOT_ENTRIES};
+use super::place::{Run, RunKind};
 use crate::units::{u64_of, usize_of};
 
 /// Entries of a node that fills a block: 12 bytes each behind the header, and 4 bytes at the end for the checksum.
@@ -41,7 +40,7 @@ impl Tree<'_> {
     }
 
     /// Node number `node` (leaves first) into a block, with its checksum.
-    pub(super) fn fill_block(&self, node: u64, inode_seed: u32, block: &mut [u8]) {
+    pub(super) fn fill_block(&self, node: u64, csum: Csum, block: &mut [u8]) {
         block.fill(0);
         let mut first_of_level = 0;
         for (level, count) in self.levels().into_iter().enumerate() {
@@ -52,7 +51,7 @@ impl Tree<'_> {
                 let entries = (below - first).min(self.entries_per_node);
                 self.fill_node(block, level, first, entries, self.entries_per_node);
                 let tail = EXTENT_BYTES * (1 + usize_of(self.entries_per_node));
-                let checksum = crc32c(inode_seed, &block[..tail]);
+                let checksum = csum.over(&[&block[..tail]]);
                 block[tail..tail + 4].copy_from_slice(&checksum.to_le_bytes());
                 return;
             }
@@ -94,7 +93,8 @@ impl Tree<'_> {
 
 fn encode_extent(run: &Run) -> [u8; EXTENT_BYTES] {
     let (low, high) = split_block(run.start);
-    Extent { ee_block: run.logical, ee_len: run.count, ee_start_hi: high, ee_start_lo: low }.encode()
+    let ee_len = if run.kind == RunKind::Unwritten { EXTENT_BLOCKS_MAX + run.count } else { run.count };
+    Extent { ee_block: run.logical, ee_len, ee_start_hi: high, ee_start_lo: low }.encode()
 }
 
 /// The halves of a block number of 48 bits.
@@ -106,7 +106,6 @@ fn split_block(block: u64) -> (u32, u16) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::place::RunKind;
     use super::*;
 
     #[test]
@@ -162,8 +161,8 @@ mod tests {
             let blocks: Vec<Vec<u8>> = (0..nodes)
                 .map(|node| {
                     let mut block = vec![0xff; 64];
-                    tree.fill_block(node, 7, &mut block);
-                    assert_eq!(crc32c(7, &block[..60]).to_le_bytes(), block[60..]);
+                    tree.fill_block(node, Csum::of_seed(7), &mut block);
+                    assert_eq!(crate::crc::crc32c(7, &block[..60]).to_le_bytes(), block[60..]);
                     block
                 })
                 .collect();

@@ -1,9 +1,9 @@
 //! Where the metadata lies that follows from the size alone: copies of superblock and descriptors, bitmaps, inode tables.
 //!
-//! Of each 16 groups the bitmaps, then the inode tables lie one after the other from the first group's start (flex_bg). A
-//! table goes round a backup that stands in its way.
+//! Of each 16 groups the bitmaps, then the inode tables lie one after the other from the first group's start (flex_bg; else each
+//! group has its own). A table goes round a backup that stands in its way.
 
-use super::geometry::{GROUPS_PER_FLEX, Geometry, backup_groups, has_super};
+use super::geometry::Geometry;
 use crate::units::usize_of;
 use std::ops::Range;
 
@@ -33,13 +33,14 @@ impl Fixed {
         if geometry.first_data_block > 0 {
             occupied.push(0..geometry.first_data_block);
         }
-        for group in std::iter::once(0).chain(backup_groups(geometry.groups)) {
+        for group in geometry.groups_with_copies() {
             let start = geometry.group_start(group);
             occupied.push(start..start + geometry.backup_blocks(group));
         }
         let mut cursor = 0;
-        for first in (0..geometry.groups).step_by(usize_of(GROUPS_PER_FLEX)) {
-            let end = (first + GROUPS_PER_FLEX).min(geometry.groups);
+        let per_flex = geometry.groups_per_flex();
+        for first in (0..geometry.groups).step_by(usize_of(per_flex)) {
+            let end = (first + per_flex).min(geometry.groups);
             let members = &mut tables[usize_of(first)..usize_of(end)];
             cursor = cursor.max(geometry.group_start(first));
             let mut take = |count: u64| {
@@ -70,7 +71,7 @@ fn clear_of_backups(geometry: &Geometry, from: u64, count: u64) -> Option<u64> {
             return None;
         }
         let groups = geometry.group_of(start)..=geometry.group_of(start + count - 1);
-        let in_the_way = groups.filter(|group| has_super(*group)).map(|group| geometry.group_start(group) + geometry.backup_blocks(group));
+        let in_the_way = groups.filter(|group| geometry.backup_blocks(*group) > 0).map(|group| geometry.group_start(group) + geometry.backup_blocks(group));
         match in_the_way.filter(|end| *end > start).max() {
             Some(end) => start = end,
             None => return Some(start),

@@ -1,10 +1,9 @@
 //! Block groups: their counters, bitmaps and flags, from runs of blocks and the number of inodes; never block by block.
 
 use super::fixed::Fixed;
-use super::format::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT, INODE_ZEROED};
+use super::format::{BLOCK_UNINIT, Csum, GroupDescriptor, INODE_UNINIT, INODE_ZEROED};
 use super::geometry::Geometry;
 use super::place::Placement;
-use crate::crc::crc32c;
 use crate::units::{u64_of, usize_of};
 use std::ops::Range;
 
@@ -44,6 +43,8 @@ pub(super) struct Groups {
     pub(super) list: Vec<Group>,
     /// The fixed metadata: ascending, disjoint.
     occupied: Vec<Range<u64>>,
+    /// Descriptors have checksums, so that they may say what is not in use.
+    flagged: bool,
 }
 
 impl Groups {
@@ -55,7 +56,7 @@ impl Groups {
         last_ino: u32,
         directory_inos: impl Iterator<Item = u32>,
         lazy_tables: bool,
-        csum_seed: u32,
+        csum: Csum,
     ) -> Self {
         let mut list = vec![Group::default(); usize_of(geometry.groups)];
         for (number, (group, tables)) in (0_u64..).zip(list.iter_mut().zip(&fixed.tables)) {
@@ -77,13 +78,16 @@ impl Groups {
         for ino in directory_inos {
             list[usize_of((u64::from(ino) - 1) / geometry.inodes_per_group)].directories += 1;
         }
-        let mut groups = Self { list, occupied: fixed.occupied };
+        let mut groups = Self { list, occupied: fixed.occupied, flagged: geometry.features.has_group_checksums() };
         groups.set_flags(geometry, lazy_tables);
-        groups.set_checksums(geometry, placement, csum_seed);
+        groups.set_checksums(geometry, placement, csum);
         groups
     }
 
     fn set_flags(&mut self, geometry: &Geometry, lazy_tables: bool) {
+        if !self.flagged {
+            return;
+        }
         let last = self.list.len() - 1;
         for (number, group) in self.list.iter_mut().enumerate() {
             let unused_inodes = group.used_inodes == 0;
@@ -95,7 +99,10 @@ impl Groups {
             }
             // Whoever makes up a bitmap from the descriptors knows a group's own copies and tables, but not those of other groups that
             // lie in it: those groups need a real one. The first and the last group always have one.
-            let own = geometry.backup_blocks(u64_of(number));
+            let inside = geometry.group_start(u64_of(number))..geometry.group_end(u64_of(number));
+            let parts = [(group.block_bitmap, 1), (group.inode_bitmap, 1), (group.inode_table, geometry.table_blocks)];
+            let of_part = |(start, count): (u64, u64)| (start + count).min(inside.end).saturating_sub(start.max(inside.start));
+            let own = geometry.backup_blocks(u64_of(number)) + parts.into_iter().map(of_part).sum::<u64>();
             if number != 0 && number != last && u64::from(group.used_blocks) == own {
                 group.flags |= BLOCK_UNINIT;
             }
@@ -103,17 +110,20 @@ impl Groups {
     }
 
     /// Checksums of the bitmaps that are written; the others have none, as mke2fs leaves them.
-    fn set_checksums(&mut self, geometry: &Geometry, placement: &Placement, csum_seed: u32) {
+    fn set_checksums(&mut self, geometry: &Geometry, placement: &Placement, csum: Csum) {
+        if !csum.is_on() {
+            return;
+        }
         let mut bitmap = vec![0; usize_of(geometry.block_bytes)];
         for number in 0..self.list.len() {
             let group = self.list[number];
             if group.has_block_bitmap() {
                 self.fill_block_bitmap(geometry, placement, u64_of(number), &mut bitmap);
-                self.list[number].block_bitmap_csum = crc32c(csum_seed, &bitmap[..usize_of(geometry.blocks_per_group / 8)]);
+                self.list[number].block_bitmap_csum = csum.over(&[&bitmap[..usize_of(geometry.blocks_per_group / 8)]]);
             }
             if group.has_inode_bitmap() {
                 self.fill_inode_bitmap(geometry, u64_of(number), &mut bitmap);
-                self.list[number].inode_bitmap_csum = crc32c(csum_seed, &bitmap[..usize_of(geometry.inodes_per_group / 8)]);
+                self.list[number].inode_bitmap_csum = csum.over(&[&bitmap[..usize_of(geometry.inodes_per_group / 8)]]);
             }
         }
     }
@@ -149,7 +159,7 @@ impl Groups {
             bg_block_bitmap_csum_hi: high16(group.block_bitmap_csum),
             bg_inode_bitmap_csum_lo: low16(group.inode_bitmap_csum),
             bg_inode_bitmap_csum_hi: high16(group.inode_bitmap_csum),
-            ..counts(group, blocks - u64::from(group.used_blocks), free_inodes, group.directories, free_inodes)
+            ..counts(group, blocks - u64::from(group.used_blocks), free_inodes, group.directories, if self.flagged { free_inodes } else { 0 })
         }
     }
 

@@ -9,8 +9,7 @@
 //! Specification: Linux kernel documentation, "ext4 Data Structures and Algorithms", section 4.4.2 "Hash Tree Directories"; the hash is
 //! MD4 (RFC 1320) cut to half of its input words, over names taken as signed bytes.
 
-use super::format::{DIRENT_HEADER_BYTES, DirEntryHeader, dirent_bytes, file_type};
-use crate::crc::crc32c;
+use super::format::{Csum, DIRENT_HEADER_BYTES, DirEntryHeader, dirent_bytes, file_type};
 use crate::units::{u64_of, usize_of};
 
 /// Bytes of an index entry: hash and block.
@@ -19,7 +18,7 @@ const ENTRY_BYTES: usize = 8;
 const ROOT_ENTRIES_AT: usize = 32;
 /// Where a node's entries begin.
 const NODE_ENTRIES_AT: usize = DIRENT_HEADER_BYTES;
-/// Bytes of the checksum behind the entries, with 4 that are not in use.
+/// Bytes of the checksum behind the entries, with 4 that are not in use; none without checksums.
 const TAIL_BYTES: usize = 8;
 /// The most levels between root and leaves (feature large_dir; 1 without it).
 pub(super) const LEVELS_MAX: usize = 2;
@@ -84,6 +83,8 @@ fn transform(state: &mut [u32; 4], input: &[u32; 8]) {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
     block_bytes: usize,
+    /// Bytes for entries in the root and in a node, with what is before them.
+    room_bytes: usize,
     /// Nodes of each level, from below the root down.
     levels: Vec<u64>,
     leaves: u64,
@@ -99,14 +100,24 @@ pub(super) enum Place {
 }
 
 impl Shape {
-    pub(super) fn new(leaves: u64, block_bytes: usize) -> Self {
-        let mut levels = Vec::new();
+    /// The index over so many leaves, whose blocks end with checksums or not.
+    pub(super) fn new(leaves: u64, block_bytes: usize, checksums: bool) -> Self {
+        let room_bytes = if checksums { block_bytes - TAIL_BYTES } else { block_bytes };
+        let mut shape = Self { block_bytes, room_bytes, levels: Vec::new(), leaves };
         let mut below = leaves;
-        while below > root_limit(block_bytes) {
-            below = below.div_ceil(node_limit(block_bytes));
-            levels.insert(0, below);
+        while below > shape.root_limit() {
+            below = below.div_ceil(shape.node_limit());
+            shape.levels.insert(0, below);
         }
-        Self { block_bytes, levels, leaves }
+        shape
+    }
+
+    fn root_limit(&self) -> u64 {
+        u64_of((self.room_bytes - ROOT_ENTRIES_AT) / ENTRY_BYTES)
+    }
+
+    fn node_limit(&self) -> u64 {
+        u64_of((self.room_bytes - NODE_ENTRIES_AT) / ENTRY_BYTES)
     }
 
     /// Levels between root and leaves.
@@ -136,8 +147,8 @@ impl Shape {
         }
         for level in 0..self.levels.len() {
             if block < self.first_block(level + 1) {
-                let first = (block - self.first_block(level)) * node_limit(self.block_bytes);
-                return Place::Index { level: Some(level), first, count: node_limit(self.block_bytes).min(self.width(level + 1) - first) };
+                let first = (block - self.first_block(level)) * self.node_limit();
+                return Place::Index { level: Some(level), first, count: self.node_limit().min(self.width(level + 1) - first) };
             }
         }
         Place::Leaf(block - self.first_block(self.levels.len()))
@@ -146,23 +157,23 @@ impl Shape {
     /// The block and the first leaf of child `child` of an index on `level`.
     fn child(&self, level: Option<usize>, child: u64) -> (u64, u64) {
         let below = level.map_or(0, |level| level + 1);
-        let leaf = (below..self.levels.len()).fold(child, |leaf, _| leaf * node_limit(self.block_bytes));
+        let leaf = (below..self.levels.len()).fold(child, |leaf, _| leaf * self.node_limit());
         (self.first_block(below) + child, leaf)
     }
 
     /// Fills the root or a node. `inodes` are the directory's and its parent's; `key` gives the hash that a leaf begins with.
-    pub(super) fn fill_index(&self, place: (Option<usize>, u64, u64), inodes: (u32, u32), key: impl Fn(u64) -> u32, inode_seed: u32, block: &mut [u8]) {
+    pub(super) fn fill_index(&self, place: (Option<usize>, u64, u64), inodes: (u32, u32), key: impl Fn(u64) -> u32, csum: Csum, block: &mut [u8]) {
         let (level, first, count) = place;
         block.fill(0);
         let (entries_at, limit) = match level {
             None => {
                 self.fill_root_head(inodes, block);
-                (ROOT_ENTRIES_AT, root_limit(self.block_bytes))
+                (ROOT_ENTRIES_AT, self.root_limit())
             }
             Some(_) => {
                 let header = DirEntryHeader { inode: 0, rec_len: small(u64_of(self.block_bytes)), name_len: 0, file_type: 0 };
                 block[..DIRENT_HEADER_BYTES].copy_from_slice(&header.encode());
-                (NODE_ENTRIES_AT, node_limit(self.block_bytes))
+                (NODE_ENTRIES_AT, self.node_limit())
             }
         };
         for (slot, child) in block[entries_at..].chunks_exact_mut(ENTRY_BYTES).zip(first..first + count) {
@@ -175,8 +186,10 @@ impl Shape {
         }
         let used = entries_at + usize_of(count) * ENTRY_BYTES;
         let tail = entries_at + usize_of(limit) * ENTRY_BYTES;
-        let checksum = crc32c(crc32c(inode_seed, &block[..used]), &[0; TAIL_BYTES]);
-        block[tail + 4..tail + TAIL_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        if csum.is_on() {
+            let checksum = csum.over(&[&block[..used], &[0; TAIL_BYTES]]);
+            block[tail + 4..tail + TAIL_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        }
     }
 
     fn fill_root_head(&self, (own, parent): (u32, u32), block: &mut [u8]) {
@@ -193,14 +206,6 @@ impl Shape {
         // reserved_zero, hash_version, info_length, indirect_levels, unused_flags
         block[ROOT_ENTRIES_AT - 8..ROOT_ENTRIES_AT].copy_from_slice(&[0, 0, 0, 0, HASH_HALF_MD4, INFO_LENGTH, levels, 0]);
     }
-}
-
-fn root_limit(block_bytes: usize) -> u64 {
-    u64_of((block_bytes - ROOT_ENTRIES_AT - TAIL_BYTES) / ENTRY_BYTES)
-}
-
-fn node_limit(block_bytes: usize) -> u64 {
-    u64_of((block_bytes - NODE_ENTRIES_AT - TAIL_BYTES) / ENTRY_BYTES)
 }
 
 fn small(value: u64) -> u16 {
@@ -235,10 +240,14 @@ mod tests {
 
     #[test]
     fn every_block_has_one_place_and_every_leaf_one_parent() {
-        for block_bytes in [1024, 4096] {
-            let (root, node) = (root_limit(block_bytes), node_limit(block_bytes));
+        let limits = |block_bytes, checksums| {
+            let shape = Shape::new(1, block_bytes, checksums);
+            (shape.root_limit(), shape.node_limit())
+        };
+        for (block_bytes, checksums) in [(1024, true), (1024, false), (4096, true), (4096, false)] {
+            let (root, node) = limits(block_bytes, checksums);
             for leaves in [2, root, root + 1, root * node, root * node + 1] {
-                let shape = Shape::new(leaves, block_bytes);
+                let shape = Shape::new(leaves, block_bytes, checksums);
                 let mut pointed = vec![0_u8; usize_of(shape.blocks())];
                 pointed[0] = 1;
                 let mut leaf = 0;
@@ -260,9 +269,9 @@ mod tests {
                 assert!(pointed.iter().all(|times| *times == 1));
             }
         }
-        assert_eq!((root_limit(4096), node_limit(4096), root_limit(1024), node_limit(1024)), (507, 510, 123, 126));
-        assert_eq!(Shape::new(507, 4096).levels(), 0);
-        assert_eq!(Shape::new(508, 4096).levels(), 1);
-        assert_eq!(Shape::new(507 * 510 + 1, 4096).levels(), 2);
+        assert_eq!((limits(4096, true), limits(1024, true), limits(4096, false)), ((507, 510), (123, 126), (508, 511)));
+        assert_eq!(Shape::new(507, 4096, true).levels(), 0);
+        assert_eq!(Shape::new(508, 4096, true).levels(), 1);
+        assert_eq!(Shape::new(507 * 510 + 1, 4096, true).levels(), 2);
     }
 }

@@ -3,6 +3,7 @@
 use super::format::{EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, INDEX_FL, INODE_FIELDS_BYTES, Inode, encode_time, mode, set_inode_checksum};
 use super::groups::{high16, high32, low16, low32};
 use super::layout::Ext4Layout;
+use super::mapping::Mapping;
 use super::numbers::Owner;
 use super::survey::{directory_links, is_fast_symlink};
 use crate::tree::{Device, Node, NodeId, NodeKind, Timestamp};
@@ -22,21 +23,27 @@ impl Ext4Layout {
         let inode = match self.survey.numbers.owner(ino) {
             Owner::Reserved => return,
             Owner::Journal if !self.has_journal() => return,
-            Owner::Resize if !self.geometry.resize_inode => return,
+            Owner::Resize if !self.geometry.resize_inode() => return,
             Owner::Resize => self.resize_inode(),
+            Owner::Orphans => {
+                Inode { i_links_count: 1, ..self.with_blocks(ino, self.own_inode(mode::FILE | 0o600, self.geometry.orphan_blocks * self.geometry.block_bytes)) }
+            }
             Owner::Journal => Inode {
                 i_links_count: 1,
-                ..self.with_extents(ino, self.own_inode(mode::FILE | 0o600, self.geometry.journal_blocks * self.geometry.block_bytes))
+                ..self.with_blocks(ino, self.own_inode(mode::FILE | 0o600, self.geometry.journal_blocks * self.geometry.block_bytes))
             },
-            Owner::LostFound => Inode { i_links_count: 2, ..self.with_extents(ino, self.own_inode(mode::DIRECTORY | 0o700, self.directory_bytes(None))) },
+            Owner::LostFound => Inode { i_links_count: 2, ..self.with_blocks(ino, self.own_inode(mode::DIRECTORY | 0o700, self.directory_bytes(None))) },
             Owner::Node(node) => {
                 let xattrs = self.tree.xattrs(self.tree.node(node).metadata.xattrs);
-                self.survey.xattrs.room.fill_inode(xattrs, &mut record[INODE_FIELDS_BYTES..]);
+                if let Some(region) = record.get_mut(INODE_FIELDS_BYTES..) {
+                    self.survey.xattrs.room.fill_inode(xattrs, region);
+                }
                 self.node_inode(ino, node)
             }
         };
-        record[..INODE_FIELDS_BYTES].copy_from_slice(&inode.encode());
-        set_inode_checksum(self.csum_seed, ino, record);
+        let fields = record.len().min(INODE_FIELDS_BYTES);
+        record[..fields].copy_from_slice(&inode.encode()[..fields]);
+        set_inode_checksum(self.csum, ino, record);
     }
 
     fn node_inode(&self, ino: u32, id: NodeId) -> Inode {
@@ -54,14 +61,14 @@ impl Ext4Layout {
         match node.kind {
             NodeKind::Directory => {
                 set_size(&mut inode, self.directory_bytes(Some(id)));
-                inode = self.with_extents(ino, inode);
+                inode = self.with_blocks(ino, inode);
                 if self.survey.directories.is_indexed(id) {
                     inode.i_flags |= INDEX_FL;
                 }
             }
             NodeKind::File(file) => {
                 set_size(&mut inode, file.length);
-                inode = self.with_extents(ino, inode);
+                inode = self.with_blocks(ino, inode);
             }
             NodeKind::Symlink(_) => {
                 let target = self.tree.target(id);
@@ -69,7 +76,7 @@ impl Ext4Layout {
                 if is_fast_symlink(u64_of(target.len())) {
                     inode.i_block[..target.len()].copy_from_slice(target);
                 } else {
-                    inode = self.with_extents(ino, inode);
+                    inode = self.with_blocks(ino, inode);
                 }
             }
             NodeKind::CharDevice(device) | NodeKind::BlockDevice(device) => inode.i_block = encode_device(device),
@@ -101,10 +108,11 @@ impl Ext4Layout {
         inode
     }
 
-    fn with_extents(&self, ino: u32, inode: Inode) -> Inode {
-        let tree = self.extent_tree(ino);
-        let blocks = tree.extents.iter().chain(tree.nodes).map(|run| u64::from(run.count)).sum();
-        let mut inode = Inode { i_flags: inode.i_flags | EXTENTS_FL, i_block: tree.root(), ..inode };
+    fn with_blocks(&self, ino: u32, inode: Inode) -> Inode {
+        let runs = self.placement.extents(ino).iter().chain(self.placement.tree(ino));
+        let blocks = runs.map(|run| u64::from(run.count)).sum();
+        let extents = if matches!(self.survey.mapping, Mapping::Extents { .. }) { EXTENTS_FL } else { 0 };
+        let mut inode = Inode { i_flags: inode.i_flags | extents, i_block: self.mapping_root(ino), ..inode };
         add_blocks(&mut inode, blocks, self.geometry.block_bytes);
         inode
     }

@@ -4,13 +4,20 @@
 //! What is in neither is unused: free blocks, holes, bitmaps and tables that the descriptors declare as never written, the
 //! backups' blocks reserved for growth (the kernel writes them before it reads them).
 
+use super::blockmap::BlockMap;
 use super::directory::{LOST_FOUND_BYTES, render_lost_found};
 use super::extents::Tree as ExtentTree;
-use super::format::{JOURNAL_INO, JOURNAL_MAGIC, JOURNAL_SUPERBLOCK_V2, JournalSuperblock, ROOT_INO, SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET_BYTES, inode_seed};
-use super::geometry::{Geometry, backup_groups};
+use super::features::Feature;
+use super::format::{
+    Csum, GroupChecksum, I_BLOCK_BYTES, JOURNAL_INO, JOURNAL_MAGIC, JOURNAL_SUPERBLOCK_V2, JournalSuperblock, ROOT_INO, SUPERBLOCK_BYTES,
+    SUPERBLOCK_OFFSET_BYTES,
+};
+use super::geometry::{Geometry, backup_groups, has_super};
 use super::groups::{Groups, low32};
+use super::mapping::Mapping;
 use super::numbers::Owner;
 use super::options::Options;
+use super::orphans;
 use super::place::{Placement, Run, RunKind};
 use super::survey::Survey;
 use crate::layout::{Layout, Segment, SegmentSource};
@@ -58,7 +65,7 @@ pub struct Ext4Layout {
     pub(super) groups: Groups,
     /// Ascending, disjoint.
     pub(super) roles: Vec<Role>,
-    pub(super) csum_seed: u32,
+    pub(super) csum: Csum,
     /// What was asked for; the filesystem may end before it.
     pub(super) size_bytes: u64,
 }
@@ -69,10 +76,16 @@ pub(super) fn roles(geometry: &Geometry, groups: &Groups) -> Vec<Role> {
     if geometry.first_data_block > 0 {
         roles.push(Role { start: 0, count: geometry.first_data_block, group: 0, kind: RoleKind::Boot });
     }
-    for group in std::iter::once(0).chain(backup_groups(geometry.groups)) {
+    for group in geometry.groups_with_copies() {
         let start = geometry.group_start(group);
-        roles.push(Role { start, count: 1, group, kind: RoleKind::Superblock });
-        roles.push(Role { start: start + 1, count: geometry.descriptor_blocks, group, kind: RoleKind::Descriptors });
+        let superblocks = u64::from(has_super(group));
+        if superblocks > 0 {
+            roles.push(Role { start, count: superblocks, group, kind: RoleKind::Superblock });
+        }
+        let (_, count) = geometry.descriptors_in(group);
+        if count > 0 {
+            roles.push(Role { start: start + superblocks, count, group, kind: RoleKind::Descriptors });
+        }
     }
     if geometry.reserved_descriptor_blocks > 0 {
         let start = geometry.group_start(0) + 1 + geometry.descriptor_blocks;
@@ -107,15 +120,16 @@ impl Layout for Ext4Layout {
     fn segment_after(&self, offset_bytes: u64) -> Option<Segment> {
         let block = offset_bytes / self.geometry.block_bytes;
         let mut role = self.roles.partition_point(|role| role.start + role.count <= block);
-        let run = self.placement.at_or_after(block);
-        // The last part of a role may end before the offset; then the next one counts.
+        let run = self.placement.first_ending_after(block);
+        // The last part of a role or run may end before the offset; then the next one counts.
         let of_role = std::iter::from_fn(|| {
             let found = self.roles.get(role)?;
             role += 1;
             Some(found)
         })
         .find_map(|role| self.role_segments(role).into_iter().flatten().find(|segment| segment.range.end > offset_bytes));
-        let of_run = run.and_then(|run| self.run_segments(run).into_iter().flatten().find(|segment| segment.range.end > offset_bytes));
+        let of_run =
+            self.placement.runs[run..].iter().find_map(|run| self.run_segments(run).into_iter().flatten().find(|segment| segment.range.end > offset_bytes));
         match (of_role, of_run) {
             (Some(a), Some(b)) => Some(if a.range.start < b.range.start { a } else { b }),
             (a, b) => a.or(b),
@@ -167,8 +181,10 @@ impl Ext4Layout {
         let block_bytes = self.geometry.block_bytes;
         let (start, end) = (run.start * block_bytes, run.end() * block_bytes);
         let metadata = [segment(start..end, SegmentSource::Metadata), None];
-        if run.kind != RunKind::Data {
-            return metadata;
+        match run.kind {
+            RunKind::Data => {}
+            RunKind::Unwritten => return [None, None],
+            _ => return metadata,
         }
         match self.survey.numbers.owner(run.owner) {
             Owner::Node(node) => match self.tree.node(node).kind {
@@ -224,12 +240,18 @@ impl Ext4Layout {
         }
     }
 
-    fn render_descriptors(&self, copy: u64, number: u64, out: &mut [u8]) {
-        let per_block = self.geometry.block_bytes / u64_of(super::format::DESCRIPTOR_BYTES);
-        let first = number * per_block;
-        for (slot, group) in out.chunks_exact_mut(super::format::DESCRIPTOR_BYTES).zip(first..self.geometry.groups) {
-            let descriptor = if copy == 0 { self.groups.descriptor(&self.geometry, group) } else { self.groups.backup_descriptor(&self.geometry, group) };
-            slot.copy_from_slice(&descriptor.encode_with_checksum(self.csum_seed, low32(group)));
+    /// Block number `number` of the descriptors that lie in group `home`.
+    fn render_descriptors(&self, home: u64, number: u64, out: &mut [u8]) {
+        let primary = self.geometry.has_primary_descriptors(home);
+        let first = (self.geometry.descriptors_in(home).0 + number) * self.geometry.descriptors_per_block();
+        let checksum = match (self.csum.is_on(), self.geometry.features.has(Feature::UninitBg)) {
+            (true, _) => GroupChecksum::Crc32c(self.csum),
+            (false, true) => GroupChecksum::Crc16(self.options.uuid.as_bytes()),
+            (false, false) => GroupChecksum::None,
+        };
+        for (slot, group) in out.chunks_exact_mut(usize_of(self.geometry.descriptor_bytes)).zip(first..self.geometry.groups) {
+            let descriptor = if primary { self.groups.descriptor(&self.geometry, group) } else { self.groups.backup_descriptor(&self.geometry, group) };
+            descriptor.write(checksum, low32(group), slot);
         }
     }
 
@@ -245,10 +267,12 @@ impl Ext4Layout {
 
     fn render_run(&self, run: &Run, number: u64, out: &mut [u8]) {
         match run.kind {
-            RunKind::Tree => self.extent_tree(run.owner).fill_block(u64::from(run.logical) + number, inode_seed(self.csum_seed, run.owner, 0), out),
+            RunKind::Tree => self.extent_tree(run.owner).fill_block(u64::from(run.logical) + number, self.csum.of_inode(run.owner, 0), out),
+            RunKind::Map(level) => self.block_map(run.owner).fill_block(level, u64::from(run.logical) + number, out),
+            RunKind::Unwritten => out.fill(0),
             RunKind::Xattr => {
                 let block = self.survey.xattrs.blocks[usize_of(u64::from(run.owner))];
-                self.survey.xattrs.room.fill_block(self.tree.xattrs(block.set), block.sharers, run.start, self.csum_seed, out);
+                self.survey.xattrs.room.fill_block(self.tree.xattrs(block.set), block.sharers, run.start, self.csum, out);
             }
             RunKind::ResizeIndex => {
                 out.fill(0);
@@ -267,17 +291,17 @@ impl Ext4Layout {
 
     /// Block number `number` of an inode whose contents are the filesystem's own.
     fn render_data(&self, ino: u32, number: u64, out: &mut [u8]) {
-        let seed = inode_seed(self.csum_seed, ino, 0);
+        let csum = self.csum.of_inode(ino, 0);
         match self.survey.numbers.owner(ino) {
             Owner::Node(node) => match self.tree.node(node).kind {
-                NodeKind::Directory => self.survey.directories.render(&self.tree, &self.survey.numbers, node, number, seed, out),
+                NodeKind::Directory => self.survey.directories.render(&self.tree, &self.survey.numbers, node, number, csum, out),
                 _ => {
                     out.fill(0);
                     let target = self.tree.target(node);
                     out[..target.len()].copy_from_slice(target);
                 }
             },
-            Owner::LostFound => render_lost_found(number, ROOT_INO, seed, out),
+            Owner::LostFound => render_lost_found(number, ROOT_INO, csum, out),
             Owner::Journal => {
                 out.fill(0);
                 if number == 0 {
@@ -285,6 +309,7 @@ impl Ext4Layout {
                     out[..superblock.len()].copy_from_slice(&superblock);
                 }
             }
+            Owner::Orphans => orphans::render(self.placement.block_of(ino, number), csum, out),
             Owner::Reserved | Owner::Resize => out.fill(0),
         }
     }
@@ -303,8 +328,20 @@ impl Ext4Layout {
         }
     }
 
+    /// The root of what maps an inode's blocks: `i_block`.
+    pub(super) fn mapping_root(&self, ino: u32) -> [u8; I_BLOCK_BYTES] {
+        match self.survey.mapping {
+            Mapping::Extents { .. } => self.extent_tree(ino).root(),
+            Mapping::BlockMap { .. } => self.block_map(ino).root(),
+        }
+    }
+
+    fn block_map(&self, ino: u32) -> BlockMap<'_> {
+        BlockMap { extents: self.placement.extents(ino), nodes: self.placement.tree(ino), pointers_per_block: self.geometry.block_bytes / 4 }
+    }
+
     /// The extent tree of an inode.
-    pub(super) fn extent_tree(&self, ino: u32) -> ExtentTree<'_> {
+    fn extent_tree(&self, ino: u32) -> ExtentTree<'_> {
         ExtentTree {
             extents: self.placement.extents(ino),
             nodes: self.placement.tree(ino),

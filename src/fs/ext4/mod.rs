@@ -25,8 +25,10 @@
 //! blocks, xattrs that do not fit into an inode and one block or have no number in ext4, times outside of 1901 to 2446, filesystems of
 //! over 64 TiB.
 
+mod blockmap;
 mod directory;
 mod extents;
+pub mod features;
 mod fixed;
 pub mod format;
 pub mod geometry;
@@ -34,14 +36,17 @@ mod groups;
 mod htree;
 mod inode;
 mod layout;
+mod mapping;
 mod numbers;
 mod options;
+mod orphans;
 mod place;
 mod size;
 mod summary;
 mod survey;
 mod xattrs;
 
+pub use features::{Feature, FeatureSet, Features};
 pub use layout::Ext4Layout;
 pub use options::{
     BYTES_PER_INODE_MAX, BYTES_PER_INODE_MIN_INODES, JOURNAL_MAX_BLOCKS, JOURNAL_MIN_BLOCKS, Journal, LABEL_MAX_BYTES, Options, Percent, RESERVED_DEFAULT,
@@ -55,12 +60,14 @@ use crate::error::{Error, Result};
 use crate::tree::{NodeKind, Tree};
 use directory::LOST_FOUND_BYTES;
 use fixed::Fixed;
-use format::{FIRST_INO, JOURNAL_INO, RESIZE_INO, csum_seed};
+use format::{Csum, FIRST_INO, JOURNAL_INO, RESIZE_INO};
 use geometry::Geometry;
 use groups::Groups;
+use mapping::Piece;
+use numbers::Owner;
 use place::{Placement, Placer};
 use std::sync::Arc;
-use survey::{Survey, file_ranges, is_fast_symlink};
+use survey::{Survey, is_fast_symlink};
 
 /// Rounds of choosing a size and placing: each one counts some more nodes of extent trees. Two are common.
 const ROUNDS_MAX: u32 = 64;
@@ -72,23 +79,32 @@ const ROUNDS_MAX: u32 = 64;
 /// meant; else what ext4 cannot hold (see the head of this module), with its path.
 pub fn plan(tree: Arc<Tree>, options: &Options) -> Result<Ext4Layout> {
     options.check()?;
-    let survey = Survey::of(&tree, options)?;
+    let layout = plan_with(&tree, options)?;
+    if options.features.has(Feature::OrphanFile) && layout.geometry.orphan_blocks == 0 {
+        // No journal had room, and without one there is no file of orphans.
+        return plan_with(&tree, &Options { features: options.features.without(Feature::OrphanFile), ..options.clone() });
+    }
+    Ok(layout)
+}
+
+fn plan_with(tree: &Arc<Tree>, options: &Options) -> Result<Ext4Layout> {
+    let survey = Survey::of(tree, options)?;
     if let Some(inodes) = options.inodes
         && inodes < survey.demand.inodes
     {
         return Err(Error::limit(format!("{} inodes are needed, the reserved ones included, and {inodes} were asked for", survey.demand.inodes)));
     }
-    let (geometry, fixed, placement) = choose(&tree, &survey, options)?;
-    let csum_seed = csum_seed(options.uuid.as_bytes());
+    let (geometry, fixed, placement) = choose(tree, &survey, options)?;
+    let csum = if options.features.has(Feature::MetadataCsum) { Csum::of_uuid(options.uuid.as_bytes()) } else { Csum::OFF };
     let added = survey.numbers.adds_lost_found().then_some(FIRST_INO);
     let directories = survey.directories.iter().map(|(node, _)| survey.numbers.of(node)).chain(added);
-    let groups = Groups::new(&geometry, fixed, &placement, survey.numbers.last(), directories, options.lazy_inode_tables, csum_seed);
+    let groups = Groups::new(&geometry, fixed, &placement, survey.numbers.last(), directories, options.lazy_inode_tables, csum);
     let roles = layout::roles(&geometry, &groups);
     let size_bytes = match options.size {
         SizeRequest::Exact(size_bytes) | SizeRequest::ExactWithFree { size_bytes, .. } => size_bytes,
         SizeRequest::Minimum { .. } => geometry.size_bytes(),
     };
-    Ok(Ext4Layout { tree, options: options.clone(), geometry, survey, placement, groups, roles, csum_seed, size_bytes })
+    Ok(Ext4Layout { tree: Arc::clone(tree), options: options.clone(), geometry, survey, placement, groups, roles, csum, size_bytes })
 }
 
 /// Chooses the size and places everything. Fixed metadata can part files into more extents than the arithmetic of sizes knows; then it
@@ -111,7 +127,7 @@ fn choose(tree: &Tree, survey: &Survey, options: &Options) -> Result<(Geometry, 
             continue;
         };
         let placement = place_all(tree, survey, &geometry, &fixed)?;
-        let counted = demand.tree_blocks + size::journal_tree_blocks(&geometry);
+        let counted = demand.tree_blocks + size::own_tree_blocks(&geometry);
         if placement.tree_blocks <= counted {
             assert_eq!(placement.missing_blocks, 0, "the arithmetic of sizes and the placement disagree");
             return Ok((geometry, fixed, placement));
@@ -126,14 +142,17 @@ fn choose(tree: &Tree, survey: &Survey, options: &Options) -> Result<(Geometry, 
 
 /// Places everything that is no fixed metadata, in the order that [`place`] promises.
 fn place_all(tree: &Tree, survey: &Survey, geometry: &Geometry, fixed: &Fixed) -> Result<Placement> {
-    let one = |blocks: u64| std::iter::once((0, blocks));
+    let one = |blocks: u64| std::iter::once(Piece::data(0, blocks));
     let numbers = &survey.numbers;
-    let mut placer = Placer::new(&fixed.occupied, geometry.blocks, numbers.last(), extents::entries_per_node(geometry.block_bytes));
-    if geometry.resize_inode {
+    let mut placer = Placer::new(&fixed.occupied, geometry.blocks, numbers.last(), survey.mapping);
+    if geometry.resize_inode() {
         placer.put_resize_index(RESIZE_INO)?;
     }
     if geometry.journal_blocks > 0 {
         placer.put_inode(JOURNAL_INO, one(geometry.journal_blocks))?;
+    }
+    if geometry.orphan_blocks > 0 {
+        placer.put_inode(numbers.of_own(Owner::Orphans), one(geometry.orphan_blocks))?;
     }
     if numbers.adds_lost_found() {
         placer.put_inode(FIRST_INO, one(LOST_FOUND_BYTES / geometry.block_bytes))?;
@@ -152,7 +171,7 @@ fn place_all(tree: &Tree, survey: &Survey, geometry: &Geometry, fixed: &Fixed) -
     }
     for (id, node) in tree.nodes() {
         if let NodeKind::File(file) = node.kind {
-            placer.put_inode(numbers.of(id), file_ranges(tree, &file, geometry.block_bytes))?;
+            placer.put_inode(numbers.of(id), survey.pieces(tree, id, &file, geometry.block_bytes))?;
         }
     }
     Ok(placer.finish())

@@ -1,11 +1,14 @@
-//! Inode numbers: 1 to 10 are reserved, 11 is lost+found, from 12 on the nodes follow in tree order.
+//! Inode numbers: 1 to 10 are reserved, 11 is lost+found, then come the file of orphans and the accounts of projects, where there are
+//! such, then the nodes in tree order.
 //!
 //! A tree's own lost+found gets 11 too, so that an image that was read and is built again keeps its numbers. Only where the
-//! tree has something else under that name there is none, and the nodes begin at 11.
+//! tree has something else under that name there is none, and what follows begins at 11.
 
+use super::features::{Feature, Features};
 use super::format::{FIRST_INO, JOURNAL_INO, RESIZE_INO, ROOT_INO};
 use crate::error::{Error, Result};
 use crate::tree::{NodeId, Tree};
+use crate::units::index_of;
 
 /// The name of the directory that e2fsck puts files into.
 pub(super) const LOST_FOUND: &[u8] = b"lost+found";
@@ -19,6 +22,8 @@ pub(super) enum Owner {
     Resize,
     /// The journal.
     Journal,
+    /// The file of orphans.
+    Orphans,
     /// The lost+found that the tree does not have.
     LostFound,
     /// A node of the tree.
@@ -36,19 +41,42 @@ enum LostFound {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Numbers {
     lost_found: LostFound,
+    /// The filesystem's own inodes between lost+found and the nodes.
+    own: Own,
     nodes: u32,
 }
 
+/// Which inodes of its own a filesystem has behind lost+found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Own {
+    pub(super) orphans: bool,
+}
+
+impl Own {
+    pub(super) fn new(features: Features) -> Self {
+        Self { orphans: features.has(Feature::OrphanFile) }
+    }
+
+    /// In the order of their numbers.
+    fn list(self) -> impl Iterator<Item = Owner> {
+        [(self.orphans, Owner::Orphans)].into_iter().filter_map(|(there, owner)| there.then_some(owner))
+    }
+
+    fn count(self) -> u32 {
+        u32::from(self.orphans)
+    }
+}
+
 impl Numbers {
-    pub(super) fn new(tree: &Tree) -> Result<Self> {
+    pub(super) fn new(tree: &Tree, own: Own) -> Result<Self> {
         let lost_found = match tree.child(NodeId::ROOT, LOST_FOUND) {
             None => LostFound::Added,
             Some(node) if tree.node(node).is_directory() => LostFound::Own(node),
             Some(_) => LostFound::Obstructed,
         };
-        let nodes = u32::try_from(tree.node_count()).ok().filter(|nodes| *nodes < u32::MAX - 16);
+        let nodes = u32::try_from(tree.node_count()).ok().filter(|nodes| *nodes < u32::MAX - 32);
         let nodes = nodes.ok_or_else(|| Error::limit(format!("{} inodes; ext4 numbers them with 32 bits", tree.node_count())))?;
-        Ok(Self { lost_found, nodes })
+        Ok(Self { lost_found, own, nodes })
     }
 
     /// Whether the filesystem gets a lost+found that the tree does not have.
@@ -58,21 +86,49 @@ impl Numbers {
 
     /// The highest number in use; all below it are in use or reserved.
     pub(super) fn last(&self) -> u32 {
+        // The root is not among those behind lost+found, and a lost+found of the tree's own is one of them.
         match self.lost_found {
-            LostFound::Added => FIRST_INO + self.nodes - 1,
-            LostFound::Own(_) | LostFound::Obstructed => FIRST_INO + self.nodes - 2,
+            LostFound::Added => FIRST_INO + self.own.count() + self.nodes - 1,
+            LostFound::Own(_) | LostFound::Obstructed => FIRST_INO + self.own.count() + self.nodes - 2,
         }
         .max(FIRST_INO - 1)
+    }
+
+    /// The number of one of the filesystem's own inodes; 0 if there is none.
+    pub(super) fn of_own(&self, owner: Owner) -> u32 {
+        match (owner, self.own.list().position(|own| own == owner)) {
+            (Owner::Journal, _) => JOURNAL_INO,
+            (Owner::Resize, _) => RESIZE_INO,
+            (_, Some(at)) => self.first_own() + u32::try_from(at).expect("there are few"),
+            _ => 0,
+        }
+    }
+
+    fn first_own(&self) -> u32 {
+        FIRST_INO + u32::from(self.lost_found != LostFound::Obstructed)
     }
 
     /// The number of a node.
     pub(super) fn of(&self, node: NodeId) -> u32 {
         match self.lost_found {
             _ if node == NodeId::ROOT => ROOT_INO,
-            LostFound::Added => FIRST_INO + node.0,
             LostFound::Own(own) if node == own => FIRST_INO,
-            LostFound::Own(own) if node < own => FIRST_INO + node.0,
-            LostFound::Own(_) | LostFound::Obstructed => FIRST_INO + node.0 - 1,
+            LostFound::Own(own) if node > own => FIRST_INO + self.own.count() + node.0 - 1,
+            LostFound::Added | LostFound::Own(_) => FIRST_INO + self.own.count() + node.0,
+            LostFound::Obstructed => FIRST_INO + self.own.count() + node.0 - 1,
+        }
+    }
+
+    /// What the number `rank` places behind lost+found is for.
+    fn owner_behind(&self, rank: u32) -> Owner {
+        if let Some(own) = self.own.list().nth(index_of(rank)) {
+            return own;
+        }
+        // The root is node 0; a lost+found of the tree's own is left out.
+        let node = rank - self.own.count() + 1;
+        match self.lost_found {
+            LostFound::Own(own) if node >= own.0 => Owner::Node(NodeId(node + 1)),
+            _ => Owner::Node(NodeId(node)),
         }
     }
 
@@ -86,16 +142,11 @@ impl Numbers {
             RESIZE_INO => Owner::Resize,
             JOURNAL_INO => Owner::Journal,
             0..FIRST_INO => Owner::Reserved,
-            _ => {
-                let rank = ino - FIRST_INO;
-                match self.lost_found {
-                    LostFound::Added if rank == 0 => Owner::LostFound,
-                    LostFound::Added => Owner::Node(NodeId(rank)),
-                    LostFound::Own(own) if rank == 0 => Owner::Node(own),
-                    LostFound::Own(own) if rank < own.0 => Owner::Node(NodeId(rank)),
-                    LostFound::Own(_) | LostFound::Obstructed => Owner::Node(NodeId(rank + 1)),
-                }
-            }
+            FIRST_INO if self.lost_found == LostFound::Added => Owner::LostFound,
+            _ => match (ino - FIRST_INO, self.lost_found) {
+                (0, LostFound::Own(own)) => Owner::Node(own),
+                _ => self.owner_behind(ino - self.first_own()),
+            },
         }
     }
 }
@@ -105,13 +156,13 @@ mod tests {
     use super::*;
     use crate::tree::{Metadata, NewNode, TreeBuilder};
 
-    fn numbers(paths: &[(&str, NewNode<'_>)]) -> (Tree, Numbers) {
+    fn numbers(paths: &[(&str, NewNode<'_>)], own: Own) -> (Tree, Numbers) {
         let mut builder = TreeBuilder::new();
         for (path, node) in paths {
             builder.add(path, Metadata::default(), *node).unwrap();
         }
         let tree = builder.freeze().unwrap();
-        let numbers = Numbers::new(&tree).unwrap();
+        let numbers = Numbers::new(&tree, own).unwrap();
         (tree, numbers)
     }
 
@@ -126,17 +177,23 @@ mod tests {
             (vec![("lost+found", fifo)], 11),
             (vec![("a", fifo), ("lost+found", fifo), ("z", fifo)], 13),
         ] {
-            let (tree, numbers) = numbers(&paths);
-            assert_eq!(numbers.last(), last, "{paths:?}");
-            for (id, _) in tree.nodes() {
-                assert_eq!(numbers.owner(numbers.of(id)), Owner::Node(id), "{paths:?}");
+            for orphans in [false, true] {
+                let last = last + u32::from(orphans);
+                let (tree, numbers) = numbers(&paths, Own { orphans });
+                assert_eq!(numbers.last(), last, "{paths:?}");
+                if orphans {
+                    assert_eq!(numbers.owner(numbers.of_own(Owner::Orphans)), Owner::Orphans, "{paths:?}");
+                }
+                for (id, _) in tree.nodes() {
+                    assert_eq!(numbers.owner(numbers.of(id)), Owner::Node(id), "{paths:?}");
+                }
+                let named = (FIRST_INO..=last).filter(|ino| matches!(numbers.owner(*ino), Owner::Node(_))).count();
+                assert_eq!(named + usize::from(numbers.adds_lost_found()) + usize::from(orphans), usize::try_from(last - FIRST_INO + 1).unwrap());
+                if let Some(own) = tree.lookup("lost+found").filter(|own| tree.node(*own).is_directory()) {
+                    assert_eq!(numbers.of(own), FIRST_INO);
+                }
+                assert_eq!(numbers.owner(last + 1), Owner::Reserved);
             }
-            let named = (FIRST_INO..=last).filter(|ino| matches!(numbers.owner(*ino), Owner::Node(_))).count();
-            assert_eq!(named + usize::from(numbers.adds_lost_found()), usize::try_from(last - FIRST_INO + 1).unwrap());
-            if let Some(own) = tree.lookup("lost+found").filter(|own| tree.node(*own).is_directory()) {
-                assert_eq!(numbers.of(own), FIRST_INO);
-            }
-            assert_eq!(numbers.owner(last + 1), Owner::Reserved);
         }
     }
 }

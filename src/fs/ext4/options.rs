@@ -1,5 +1,6 @@
 //! What a caller decides of an ext4 filesystem; everything else follows from the tree.
 
+use super::features::{Feature, Features};
 use crate::error::{Error, Result};
 use crate::guid::Guid;
 use crate::text::text_form;
@@ -32,14 +33,22 @@ pub const BYTES_PER_INODE_MAX: u32 = 64 << 20;
 pub struct Options {
     /// Bytes in a block: 4096 (the default), 2048 or 1024.
     pub block_bytes: u32,
-    /// Bytes in an inode: 256 (the default), 512 or 1024. What is over 160 holds xattrs.
+    /// Bytes in an inode: 256 (the default), 512 or 1024; what is over 160 holds xattrs. With 128 bytes, for old readers, times are to the
+    /// second and end in 2038.
     pub inode_bytes: u16,
+    /// The features.
+    pub features: Features,
+    /// Blocks in a group, a multiple of 8, from [`super::geometry::BLOCKS_PER_GROUP_MIN`] to eight times the bytes of a block, which is
+    /// also the default.
+    pub blocks_per_group: Option<u32>,
     /// The size of the filesystem. The default is the smallest with no free space asked for.
     pub size: SizeRequest,
     /// The journal. The default is [`Journal::Auto`].
     pub journal: Journal,
-    /// The share of blocks that only root may use.
+    /// The share of blocks that only root and the reserved owner may use.
     pub reserved: Percent,
+    /// User and group who may take the reserved blocks.
+    pub reserved_owner: (u16, u16),
     /// The label, at most [`LABEL_MAX_BYTES`] bytes; empty for none.
     pub label: Vec<u8>,
     /// The filesystem's UUID. All metadata checksums start from it.
@@ -56,6 +65,9 @@ pub struct Options {
     /// Leave the inode tables of unused groups to the kernel: it zeroes them in the background after the first mount.
     /// `false` (the default) declares them as zeros: no work at first boot, but blocks that an upload must carry.
     pub lazy_inode_tables: bool,
+    /// Paths of files whose holes are allocated, as unwritten extents: they read as zero and are not uploaded, and writing into them
+    /// later neither needs space nor parts the file (swap files, databases).
+    pub preallocate: Vec<Vec<u8>>,
 }
 
 impl Options {
@@ -65,9 +77,12 @@ impl Options {
         Self {
             block_bytes: 4096,
             inode_bytes: 256,
+            features: Features::default(),
+            blocks_per_group: None,
             size: SizeRequest::Minimum { free_bytes: 0 },
             journal: Journal::Auto,
             reserved: RESERVED_DEFAULT,
+            reserved_owner: (0, 0),
             label: Vec::new(),
             uuid,
             hash_seed,
@@ -75,7 +90,34 @@ impl Options {
             bytes_per_inode: None,
             epoch,
             lazy_inode_tables: false,
+            preallocate: Vec::new(),
         }
+    }
+
+    /// Checks the features against each other and against what else was asked for.
+    fn check_features(&self) -> Result<()> {
+        let features = self.features;
+        features.check()?;
+        let refused = |message: String| Err(Error::invalid(message));
+        if let Some(feature) = [Feature::InlineData, Feature::Project].into_iter().find(|feature| features.has(*feature) && self.inode_bytes == 128) {
+            return refused(format!("the ext4 feature {feature} needs inodes of at least 256 bytes"));
+        }
+        if !features.has(Feature::HasJournal) && matches!(self.journal, Journal::Bytes(_)) {
+            return refused("a journal of a given size, and the feature has_journal left out".to_owned());
+        }
+        if self.lazy_inode_tables && !features.has_group_checksums() {
+            return refused("inode tables left to the kernel need checksums of group descriptors: metadata_csum or uninit_bg".to_owned());
+        }
+        if !self.preallocate.is_empty() && !features.has(Feature::Extent) {
+            return refused("blocks allocated beforehand need the feature extent".to_owned());
+        }
+        let most = self.block_bytes * 8;
+        if let Some(blocks) = self.blocks_per_group
+            && (!(super::geometry::BLOCKS_PER_GROUP_MIN..=most).contains(&blocks) || blocks % 8 != 0)
+        {
+            return refused(format!("block groups of {blocks} blocks; multiples of 8 from {} to {most} are possible", super::geometry::BLOCKS_PER_GROUP_MIN));
+        }
+        Ok(())
     }
 
     /// Checks what does not depend on a tree.
@@ -86,9 +128,10 @@ impl Options {
         if !matches!(self.block_bytes, 1024 | 2048 | 4096) {
             return Err(Error::invalid(format!("an ext4 block size of {} bytes; 1024, 2048 and 4096 are possible", self.block_bytes)));
         }
-        if !matches!(self.inode_bytes, 256 | 512 | 1024) {
-            return Err(Error::invalid(format!("an ext4 inode size of {} bytes; 256, 512 and 1024 are possible", self.inode_bytes)));
+        if !matches!(self.inode_bytes, 128 | 256 | 512 | 1024) {
+            return Err(Error::invalid(format!("an ext4 inode size of {} bytes; 128, 256, 512 and 1024 are possible", self.inode_bytes)));
         }
+        self.check_features()?;
         if self.label.len() > LABEL_MAX_BYTES || self.label.contains(&0) {
             return Err(Error::invalid(format!(
                 "an ext4 label of {} bytes ({}); at most {LABEL_MAX_BYTES}, none of them NUL, are possible",
@@ -313,10 +356,10 @@ mod tests {
     #[test]
     fn options_outside_the_limits_are_refused() {
         options().check().unwrap();
-        let changes: [fn(&mut Options); 11] = [
+        let changes: [fn(&mut Options); 14] = [
             |o| o.block_bytes = 8192,
             |o| o.block_bytes = 0,
-            |o| o.inode_bytes = 128,
+            |o| o.inode_bytes = 64,
             |o| o.label = vec![b'x'; 17],
             |o| o.label = b"a\0b".to_vec(),
             |o| o.reserved = Percent::hundredths(5001),
@@ -325,6 +368,9 @@ mod tests {
             |o| o.journal = Journal::Bytes(u64::MAX),
             |o| o.epoch = Timestamp::from_seconds(-1),
             |o| o.epoch.nanoseconds = 1_000_000_000,
+            |o| o.blocks_per_group = Some(248),
+            |o| o.blocks_per_group = Some(32_776),
+            |o| o.features = o.features.without(Feature::ExtAttr),
         ];
         for (at, change) in changes.iter().enumerate() {
             let mut options = options();

@@ -8,10 +8,9 @@
 //! What others may build on: the blocks of one inode ascend and stand in one stretch of [`Placement::runs`], its data
 //! first and then its extent tree, leaves before what points to them; the journal's place follows from the size alone.
 
-use super::extents::tree_levels;
-use super::format::EXTENT_BLOCKS_MAX;
+use super::mapping::{Mapping, Piece};
 use crate::error::{Error, Result};
-use crate::units::{index_of, u64_of};
+use crate::units::index_of;
 use std::ops::Range;
 
 /// What the blocks of a run are.
@@ -19,15 +18,19 @@ use std::ops::Range;
 pub(super) enum RunKind {
     /// Blocks of the inode `owner`: contents, a directory, a link's target, the journal.
     Data,
+    /// Blocks of a file that were never written and read as zero: nothing lies in them.
+    Unwritten,
     /// Nodes of the extent tree of the inode `owner`; `logical` counts them.
     Tree,
+    /// Nodes of this level of the block map of the inode `owner`; `logical` is their number on it.
+    Map(u8),
     /// The xattr block number `owner`.
     Xattr,
     /// The index block of the resize inode.
     ResizeIndex,
 }
 
-/// Neighbouring blocks of one owner. A `Data` run is one extent.
+/// Neighbouring blocks of one owner. A `Data` or `Unwritten` run is one extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) start: u64,
@@ -73,22 +76,34 @@ impl Placement {
         }
         let runs = &self.runs[index_of(first)..];
         // An inode's data stands in one stretch, so the condition turns false once and stays so.
-        &runs[..runs.partition_point(|run| run.kind == RunKind::Data && run.owner == ino)]
+        &runs[..runs.partition_point(|run| matches!(run.kind, RunKind::Data | RunKind::Unwritten) && run.owner == ino)]
     }
 
-    /// The runs of nodes of an inode's extent tree.
+    /// The runs of nodes of an inode's extent tree or block map.
     pub(super) fn tree(&self, ino: u32) -> &[Run] {
         let data = self.extents(ino).len();
         if data == 0 {
             return &[];
         }
         let runs = &self.runs[index_of(self.first_run[index_of(ino)]) + data..];
-        &runs[..runs.iter().take_while(|run| run.kind == RunKind::Tree && run.owner == ino).count()]
+        &runs[..runs.partition_point(|run| matches!(run.kind, RunKind::Tree | RunKind::Map(_)) && run.owner == ino)]
+    }
+
+    /// The position of the run that holds `block`, or of the first one after it.
+    pub(super) fn first_ending_after(&self, block: u64) -> usize {
+        self.runs.partition_point(|run| run.end() <= block)
     }
 
     /// The run that holds `block`, or the first one after it.
     pub(super) fn at_or_after(&self, block: u64) -> Option<&Run> {
-        self.runs.get(self.runs.partition_point(|run| run.end() <= block))
+        self.runs.get(self.first_ending_after(block))
+    }
+
+    /// Where logical block `number` of an inode lies; 0 for a hole.
+    pub(super) fn block_of(&self, ino: u32, number: u64) -> u64 {
+        let extents = self.extents(ino);
+        let at = extents.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= number);
+        extents.get(at).filter(|run| u64::from(run.logical) <= number).map_or(0, |run| run.start + number - u64::from(run.logical))
     }
 
     /// The runs that meet `range`.
@@ -105,34 +120,39 @@ pub(super) struct Placer<'a> {
     at: u64,
     /// The end of the filesystem. Beyond it blocks are handed out too, so that what is missing can be counted.
     end: u64,
-    entries_per_node: u64,
+    mapping: Mapping,
     placement: Placement,
 }
 
 impl<'a> Placer<'a> {
-    /// A placer for blocks under `end` that are not `occupied` (ascending and disjoint), for inodes to `last_ino`, with
-    /// `entries_per_node` entries in a node of an extent tree.
-    pub(super) fn new(occupied: &'a [Range<u64>], end: u64, last_ino: u32, entries_per_node: u64) -> Self {
+    /// A placer for blocks under `end` that are not `occupied` (ascending and disjoint), for inodes to `last_ino`
+    /// that are mapped as `mapping` says.
+    pub(super) fn new(occupied: &'a [Range<u64>], end: u64, last_ino: u32, mapping: Mapping) -> Self {
         let first_run = vec![NO_RUN; index_of(last_ino) + 1];
         let placement = Placement { runs: Vec::new(), first_run, resize_index: 0, xattr_blocks: Vec::new(), tree_blocks: 0, missing_blocks: 0 };
-        Self { occupied, at: 0, end, entries_per_node, placement }
+        Self { occupied, at: 0, end, mapping, placement }
     }
 
-    /// Places the blocks of an inode: `ranges` are the parts that are no holes, `(first block, count)`, ascending and not
-    /// touching. Then its extent tree, if its extents do not fit into the inode.
-    pub(super) fn put_inode(&mut self, ino: u32, ranges: impl Iterator<Item = (u64, u64)>) -> Result<()> {
+    /// Places the blocks of an inode: `pieces` are the parts that are no holes, ascending. Then the nodes that map them, if they do not
+    /// fit into the inode.
+    pub(super) fn put_inode(&mut self, ino: u32, pieces: impl Iterator<Item = Piece>) -> Result<()> {
         let first = self.placement.runs.len();
-        for (logical, count) in ranges {
-            self.put(RunKind::Data, ino, logical, count)?;
+        for piece in pieces {
+            self.put(piece.kind, ino, piece.first, piece.blocks)?;
         }
         let extents = self.placement.runs.len() - first;
         if extents == 0 {
             return Ok(());
         }
         self.placement.first_run[index_of(ino)] = u32::try_from(first).ok().filter(|first| *first != NO_RUN).ok_or_else(too_many_runs)?;
-        let nodes = tree_levels(u64_of(extents), self.entries_per_node).iter().sum();
-        self.placement.tree_blocks += nodes;
-        self.put(RunKind::Tree, ino, 0, nodes)
+        // Each run is an extent now.
+        let placed = self.placement.runs[first..].iter();
+        let nodes = self.mapping.nodes(placed.map(|run| Piece { kind: run.kind, first: u64::from(run.logical), blocks: u64::from(run.count) }));
+        for (kind, number, count) in nodes {
+            self.placement.tree_blocks += count;
+            self.put(kind, ino, number, count)?;
+        }
+        Ok(())
     }
 
     /// Places the index block of the resize inode.
@@ -159,7 +179,7 @@ impl<'a> Placer<'a> {
         let mut logical = first_logical;
         let end = first_logical + blocks;
         while logical < end {
-            let (start, count) = self.take((end - logical).min(u64::from(EXTENT_BLOCKS_MAX)));
+            let (start, count) = self.take((end - logical).min(Piece::run_max(kind)));
             let run = Run {
                 start,
                 logical: u32::try_from(logical).map_err(|_| Error::limit("a file of over 2^32 blocks"))?,
@@ -235,8 +255,8 @@ mod tests {
     #[test]
     fn pieces_go_round_what_is_occupied_and_are_extents_at_most() {
         let occupied = [0..10, 12..20, 100_000..100_001];
-        let mut placer = Placer::new(&occupied, 200_000, 20, 340);
-        placer.put_inode(12, [(0, 3), (10, 70_000)].into_iter()).unwrap();
+        let mut placer = Placer::new(&occupied, 200_000, 20, Mapping::Extents { entries_per_node: 340 });
+        placer.put_inode(12, [Piece::data(0, 3), Piece::data(10, 70_000)].into_iter()).unwrap();
         placer.put_inode(13, [].into_iter()).unwrap();
         let placement = placer.finish();
         let extents: Vec<(u64, u32, u16)> = placement.extents(12).iter().map(|run| (run.start, run.logical, run.count)).collect();
@@ -249,8 +269,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_counted_to_the_block() {
         let occupied = [0..10, 12..18];
-        let mut placer = Placer::new(&occupied, 20, 20, 340);
-        placer.put_inode(12, [(0, 7)].into_iter()).unwrap();
+        let mut placer = Placer::new(&occupied, 20, 20, Mapping::Extents { entries_per_node: 340 });
+        placer.put_inode(12, [Piece::data(0, 7)].into_iter()).unwrap();
         assert_eq!(placer.finish().missing_blocks, 3);
     }
 

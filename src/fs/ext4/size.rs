@@ -4,26 +4,29 @@
 //! must be at least that much larger, again and again until nothing is lacking. No step leaves out a size that would do,
 //! but where rounding of inode tables makes a larger filesystem's metadata smaller; those are found by going back.
 
+use super::features::Feature;
 use super::geometry::{Geometry, JOURNAL_STEPS, Misfit, SIZE_MAX_BYTES};
+use super::mapping::Mapping;
 use super::options::{Journal, Options};
-use super::survey::{Demand, least_tree_blocks};
+use super::survey::Demand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::SizePart;
 use crate::units::Size;
+use std::iter::once;
 
 /// Steps back from the size that the search gives, to one that rounding may allow.
 const STEPS_BACK_MAX: u32 = 256;
 
 /// Blocks that everything takes in a filesystem of this shape, with as few extents as can be.
 pub(super) fn used_blocks(geometry: &Geometry, demand: &Demand) -> u64 {
-    geometry.fixed_blocks() + demand.blocks() + geometry.journal_blocks + journal_tree_blocks(geometry) + u64::from(geometry.resize_inode)
+    let own = geometry.journal_blocks + geometry.orphan_blocks + own_tree_blocks(geometry);
+    geometry.fixed_blocks() + demand.blocks() + own + u64::from(geometry.resize_inode())
 }
 
-pub(super) fn journal_tree_blocks(geometry: &Geometry) -> u64 {
-    match geometry.journal_blocks {
-        0 => 0,
-        blocks => least_tree_blocks(std::iter::once((0, blocks)), geometry.block_bytes),
-    }
+/// Nodes of the trees that map the journal and the file of orphans.
+pub(super) fn own_tree_blocks(geometry: &Geometry) -> u64 {
+    let mapping = Mapping::new(geometry.features, geometry.block_bytes);
+    [geometry.journal_blocks, geometry.orphan_blocks].into_iter().filter(|blocks| *blocks > 0).map(|blocks| mapping.least_nodes(once((0, blocks)))).sum()
 }
 
 /// Blocks that a filesystem of this shape lacks to hold everything with `available` blocks for ordinary users besides.
@@ -51,14 +54,15 @@ pub(super) fn exact(size_bytes: u64, free_bytes: u64, demand: &Demand, options: 
     let steps = JOURNAL_STEPS.iter().map(|(_, journal)| *journal).chain([0]);
     let smaller = steps.filter(|journal| options.journal == Journal::Auto && *journal < wanted.journal_blocks);
     for journal_blocks in std::iter::once(wanted.journal_blocks).chain(smaller) {
-        let lacks = lacking(&Geometry { journal_blocks, ..wanted.clone() }, demand, available);
+        let lacks = lacking(&with_journal(wanted.clone(), journal_blocks), demand, available);
         if lacks > wanted.groups {
             continue;
         }
         let most_unused = if lacks == 0 { 0 } else { wanted.groups };
         for unused in 0..=most_unused {
             if let Ok(geometry) = Geometry::new(wanted.blocks - unused, demand.inodes, options) {
-                let geometry = Geometry { journal_blocks: journal_blocks.min(geometry.journal_blocks), ..geometry };
+                let journal_blocks = journal_blocks.min(geometry.journal_blocks);
+                let geometry = with_journal(geometry, journal_blocks);
                 if lacking(&geometry, demand, available) == 0 {
                     return Ok(geometry);
                 }
@@ -66,6 +70,11 @@ pub(super) fn exact(size_bytes: u64, free_bytes: u64, demand: &Demand, options: 
         }
     }
     Err(too_small(size_bytes, free_bytes, demand, options))
+}
+
+fn with_journal(mut geometry: Geometry, journal_blocks: u64) -> Geometry {
+    geometry.set_journal(journal_blocks);
+    geometry
 }
 
 /// The shape of the smallest filesystem, from `least_blocks` on, that holds everything and has `free_bytes` available.
@@ -103,10 +112,9 @@ pub(super) fn smallest(least_blocks: u64, free_bytes: u64, demand: &Demand, opti
 /// Why there is no filesystem of any such size.
 fn refused(misfit: Misfit, demand: &Demand, options: &Options) -> Error {
     match misfit {
-        Misfit::DescriptorsFillGroup => Error::unsupported(format!(
-            "a filesystem this large with blocks of {} bytes: its descriptors would fill a block group (larger blocks would do)",
-            options.block_bytes
-        )),
+        Misfit::Needs64Bit => {
+            Error::limit(format!("a filesystem of over 2^32 blocks of {} bytes without the feature 64bit (it or larger blocks would do)", options.block_bytes))
+        }
         _ => Error::limit(format!(
             "{} inodes are needed; ext4 numbers them with 32 bits, and a group of at least 256 blocks has at most 8 for each byte of a block",
             demand.inodes
@@ -135,16 +143,17 @@ pub(super) fn too_small(size_bytes: u64, free_bytes: u64, demand: &Demand, optio
 /// What takes the space, largest first; the sum is the space in use.
 pub(super) fn parts(geometry: &Geometry, demand: &Demand) -> Vec<SizePart> {
     let copies = geometry.copies();
-    let resize = copies * geometry.reserved_descriptor_blocks + u64::from(geometry.resize_inode);
+    let resize = copies * geometry.reserved_descriptor_blocks + u64::from(geometry.resize_inode());
     let tables = geometry.groups * geometry.table_blocks;
-    let maps = geometry.first_data_block + copies * (1 + geometry.descriptor_blocks) + 2 * geometry.groups;
+    let maps = geometry.first_data_block + copies + geometry.descriptor_copies() + 2 * geometry.groups;
     let mut parts: Vec<SizePart> = [
         ("file contents", demand.file_blocks),
         ("directories", demand.directory_blocks),
         ("symbolic links", demand.symlink_blocks),
         ("xattrs", demand.xattr_blocks),
-        ("extent trees", demand.tree_blocks + journal_tree_blocks(geometry)),
+        (if geometry.features.has(Feature::Extent) { "extent trees" } else { "block maps" }, demand.tree_blocks + own_tree_blocks(geometry)),
         ("journal", geometry.journal_blocks),
+        ("file of orphans", geometry.orphan_blocks),
         ("inode tables", tables),
         ("superblocks, descriptors and bitmaps", maps),
         ("descriptors reserved for growth", resize),

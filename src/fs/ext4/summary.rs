@@ -1,12 +1,14 @@
 //! The superblocks of a planned filesystem, its summary, and the summary of a filesystem that is there already.
 
+use super::features::{Feature, Features};
 use super::format::{
-    FIRST_INO, FLAGS_SIGNED_HASH, HASH_HALF_MD4, JOURNAL_INO, STATE_VALID, SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC, SUPERBLOCK_OFFSET_BYTES, Superblock, compat,
-    incompat, ro_compat,
+    EXTRA_ISIZE, FIRST_INO, FLAGS_SIGNED_HASH, HASH_HALF_MD4, INODE_BYTES_MIN, JOURNAL_INO, STATE_VALID, SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC,
+    SUPERBLOCK_OFFSET_BYTES, Superblock, compat, incompat, ro_compat,
 };
 use super::geometry::LOG_GROUPS_PER_FLEX;
 use super::groups::{high32, low16, low32};
 use super::layout::Ext4Layout;
+use super::numbers::Owner;
 use super::options::{LABEL_MAX_BYTES, Options};
 use super::size;
 use crate::error::{Error, Result};
@@ -34,7 +36,9 @@ impl Ext4Layout {
             0 => (self.groups.free_blocks(geometry), inodes - u64::from(self.survey.numbers.last())),
             _ => (geometry.blocks - geometry.fixed_blocks(), inodes - u64::from(FIRST_INO - 1)),
         };
+        let features = self.features();
         let journal = if self.has_journal() { JOURNAL_INO } else { 0 };
+        let extra_isize = if usize::from(self.options.inode_bytes) > INODE_BYTES_MIN { EXTRA_ISIZE } else { 0 };
         Superblock {
             s_inodes_count: low32(inodes),
             s_blocks_count_lo: low32(geometry.blocks),
@@ -66,33 +70,37 @@ impl Ext4Layout {
             s_def_hash_version: HASH_HALF_MD4,
             s_jnl_backup_type: if journal > 0 { JOURNAL_BACKUP_BLOCKS } else { 0 },
             s_jnl_blocks: self.journal_backup(),
-            s_desc_size: 64,
+            s_desc_size: if features.has(Feature::Bit64) { low16(low32(geometry.descriptor_bytes)) } else { 0 },
             s_default_mount_opts: MOUNT_XATTR_USER_AND_ACL,
-            s_min_extra_isize: super::format::EXTRA_ISIZE,
-            s_want_extra_isize: super::format::EXTRA_ISIZE,
+            s_min_extra_isize: extra_isize,
+            s_want_extra_isize: extra_isize,
             s_flags: FLAGS_SIGNED_HASH,
-            s_log_groups_per_flex: LOG_GROUPS_PER_FLEX,
-            s_checksum_type: CHECKSUM_CRC32C,
+            s_log_groups_per_flex: if features.has(Feature::FlexBg) { LOG_GROUPS_PER_FLEX } else { 0 },
+            s_checksum_type: if self.csum.is_on() { CHECKSUM_CRC32C } else { 0 },
+            s_checksum_seed: if features.has(Feature::MetadataCsumSeed) { self.csum.seed() } else { 0 },
+            s_orphan_file_inum: if geometry.orphan_blocks > 0 { self.survey.numbers.of_own(Owner::Orphans) } else { 0 },
+            s_def_resuid: self.options.reserved_owner.0,
+            s_def_resgid: self.options.reserved_owner.1,
             s_overhead_clusters: low32(geometry.fixed_blocks() + geometry.journal_blocks),
             ..self.features_and_times()
         }
     }
 
+    /// The features that the filesystem has: those asked for, as far as its size and contents have use for them.
+    pub(super) fn features(&self) -> Features {
+        let features = self.geometry.features.set(Feature::HasJournal, self.has_journal());
+        let features = features.set(Feature::OrphanFile, self.geometry.orphan_blocks > 0);
+        if self.survey.directories.large_dir { features.with(Feature::LargeDir) } else { features }
+    }
+
     fn features_and_times(&self) -> Superblock {
-        let journal = if self.has_journal() { compat::HAS_JOURNAL } else { 0 };
-        let resize = if self.geometry.resize_inode { compat::RESIZE_INODE } else { 0 };
-        let large_dir = if self.survey.directories.large_dir { incompat::LARGE_DIR } else { 0 };
+        let [s_feature_compat, s_feature_incompat, s_feature_ro_compat] = self.features().superblock_words();
         let seconds = self.options.epoch.seconds.unsigned_abs();
         let (low, [high, ..]) = (low32(seconds), high32(seconds).to_le_bytes());
         Superblock {
-            s_feature_compat: compat::EXT_ATTR | compat::DIR_INDEX | journal | resize,
-            s_feature_incompat: incompat::FILETYPE | incompat::EXTENTS | incompat::BIT64 | incompat::FLEX_BG | large_dir,
-            s_feature_ro_compat: ro_compat::SPARSE_SUPER
-                | ro_compat::LARGE_FILE
-                | ro_compat::HUGE_FILE
-                | ro_compat::DIR_NLINK
-                | ro_compat::EXTRA_ISIZE
-                | ro_compat::METADATA_CSUM,
+            s_feature_compat,
+            s_feature_incompat,
+            s_feature_ro_compat,
             s_wtime: low,
             s_wtime_hi: high,
             s_mkfs_time: low,
@@ -107,7 +115,7 @@ impl Ext4Layout {
     fn journal_backup(&self) -> [u32; 17] {
         let mut words = [0; 17];
         if self.has_journal() {
-            let root = self.extent_tree(JOURNAL_INO).root();
+            let root = self.mapping_root(JOURNAL_INO);
             for (word, bytes) in words.iter_mut().zip(root.chunks_exact(4)) {
                 *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             }
@@ -125,7 +133,7 @@ impl Ext4Layout {
         let free_bytes = self.groups.free_blocks(geometry) * geometry.block_bytes;
         let mut demand = self.survey.demand;
         // The trees as they came out; the journal's are counted apart.
-        demand.tree_blocks = self.placement.tree_blocks - size::journal_tree_blocks(geometry).min(self.placement.tree_blocks);
+        demand.tree_blocks = self.placement.tree_blocks - size::own_tree_blocks(geometry).min(self.placement.tree_blocks);
         FilesystemSummary {
             kind: "ext4".to_owned(),
             label: crate::error::escape(&self.options.label),

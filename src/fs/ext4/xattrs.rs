@@ -9,8 +9,7 @@
 //!
 //! Refused: prefixes that ext4 has no number for, ACLs that are none, a set that does not fit.
 
-use super::format::{XATTR_BLOCK_HEADER_BYTES, XATTR_ENTRY_BYTES, XATTR_MAGIC, XattrBlockHeader, XattrEntry, entry_hash, name_index};
-use crate::crc::crc32c;
+use super::format::{Csum, XATTR_BLOCK_HEADER_BYTES, XATTR_ENTRY_BYTES, XATTR_MAGIC, XattrBlockHeader, XattrEntry, entry_hash, name_index};
 use crate::error::{Error, Result, escape};
 use crate::tree::{NodeId, Tree, Xattr, XattrSetId};
 use crate::units::index_of;
@@ -25,7 +24,8 @@ const INODE_HEADER_BYTES: usize = 4;
 
 /// Bytes for entries and values in an inode whose free part has `region` bytes.
 fn inode_room(region: usize) -> usize {
-    region - INODE_HEADER_BYTES - TERMINATOR_BYTES
+    // Inodes of 128 bytes have no such part.
+    region.saturating_sub(INODE_HEADER_BYTES + TERMINATOR_BYTES)
 }
 
 /// Bytes for entries and values in a block.
@@ -197,13 +197,13 @@ impl Room {
     }
 
     /// Fills the block number `block_number` that `sharers` inodes with this set share.
-    pub(super) fn fill_block(self, set: &[Xattr], sharers: u32, block_number: u64, csum_seed: u32, block: &mut [u8]) {
+    pub(super) fn fill_block(self, set: &[Xattr], sharers: u32, block_number: u64, csum: Csum, block: &mut [u8]) {
         block.fill(0);
         let (_, outside) = self.split(set).expect("planning has checked every set");
         let h_hash = fill_entries(block, XATTR_BLOCK_HEADER_BYTES, &outside, true);
         let mut header = XattrBlockHeader { h_magic: XATTR_MAGIC, h_refcount: sharers, h_blocks: 1, h_hash, ..XattrBlockHeader::default() };
         block[..XATTR_BLOCK_HEADER_BYTES].copy_from_slice(&header.encode());
-        header.h_checksum = crc32c(crc32c(csum_seed, &block_number.to_le_bytes()), block);
+        header.h_checksum = csum.over(&[&block_number.to_le_bytes(), block]);
         block[..XATTR_BLOCK_HEADER_BYTES].copy_from_slice(&header.encode());
     }
 }

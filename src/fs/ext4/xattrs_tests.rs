@@ -65,7 +65,7 @@ fn sets_fit_to_the_last_byte_and_not_beyond() {
         assert_eq!(split.is_ok(), fits, "{:?}", list.iter().map(|xattr| (escape(&xattr.name), xattr.value.len())).collect::<Vec<_>>());
         if fits {
             ROOM.fill_inode(&list, &mut [0xff; 96]);
-            ROOM.fill_block(&list, 1, 1, 1, &mut [0xff; 4096]);
+            ROOM.fill_block(&list, 1, 1, Csum::of_seed(1), &mut [0xff; 4096]);
         }
     }
 }
@@ -74,12 +74,12 @@ fn sets_fit_to_the_last_byte_and_not_beyond() {
 fn entries_and_values_are_found_again() {
     let list = vec![Xattr::new("user.b", b"beta"), Xattr::new("user.empty", b""), Xattr::new("trusted.a", vec![1; 200]), Xattr::new("user.a", b"12345")];
     let mut block = vec![0xff; 4096];
-    ROOM.fill_block(&list, 3, 77, 9, &mut block);
+    ROOM.fill_block(&list, 3, 77, Csum::of_seed(9), &mut block);
     let header = XattrBlockHeader::decode(&block[..32].try_into().unwrap());
     assert_eq!((header.h_magic, header.h_refcount, header.h_blocks), (XATTR_MAGIC, 3, 1));
     let mut unsigned = block.clone();
     unsigned[0x10..0x14].fill(0);
-    assert_eq!(header.h_checksum, crc32c(crc32c(9, &77_u64.to_le_bytes()), &unsigned));
+    assert_eq!(header.h_checksum, Csum::of_seed(9).over(&[&77_u64.to_le_bytes(), &unsigned]));
     let mut region = vec![0xff; 96];
     ROOM.fill_inode(&list, &mut region);
     assert_eq!(region[..4], XATTR_MAGIC.to_le_bytes());

@@ -17,6 +17,8 @@ pub const EXTENT_MAGIC: u16 = 0xf30a;
 pub const ROOT_ENTRIES: usize = 4;
 /// The most blocks of an initialised extent (`EXT_INIT_MAX_LEN`).
 pub const EXTENT_BLOCKS_MAX: u16 = 32_768;
+/// The most blocks of an unwritten extent.
+pub const UNWRITTEN_BLOCKS_MAX: u16 = EXTENT_BLOCKS_MAX - 1;
 
 /// `struct ext4_extent_header`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -93,7 +95,7 @@ impl ExtentIndex {
 pub struct Extent {
     /// The first logical block.
     pub ee_block: u32,
-    /// How many blocks; over 32,768 means unwritten, less 32,768.
+    /// How many blocks; over [`EXTENT_BLOCKS_MAX`] means unwritten, less 32,768.
     pub ee_len: u16,
     /// The first block on disk, high half.
     pub ee_start_hi: u16,

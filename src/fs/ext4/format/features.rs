@@ -13,6 +13,8 @@ pub mod compat {
     pub const RESIZE_INODE: u32 = 0x10;
     /// Directories may be hash-indexed.
     pub const DIR_INDEX: u32 = 0x20;
+    /// Deleted files that are still open are listed in a file of their own.
+    pub const ORPHAN_FILE: u32 = 0x1000;
 }
 
 /// `s_feature_incompat`.
@@ -23,16 +25,22 @@ pub mod incompat {
     pub const RECOVER: u32 = 0x4;
     /// This is an external journal.
     pub const JOURNAL_DEV: u32 = 0x8;
+    /// Descriptors lie in their own groups.
+    pub const META_BG: u32 = 0x10;
     /// Files are mapped by extents.
     pub const EXTENTS: u32 = 0x40;
     /// Block numbers of 64 bits, descriptors of 64 bytes.
     pub const BIT64: u32 = 0x80;
     /// Bitmaps and inode tables may lie in other groups.
     pub const FLEX_BG: u32 = 0x200;
+    /// Large xattr values lie in inodes of their own.
+    pub const EA_INODE: u32 = 0x400;
     /// Metadata checksums start from `s_checksum_seed`.
     pub const CSUM_SEED: u32 = 0x2000;
     /// Directories over 2 GiB, and hash indexes with one level more.
     pub const LARGE_DIR: u32 = 0x4000;
+    /// Small files and directories lie in their inodes.
+    pub const INLINE_DATA: u32 = 0x8000;
 }
 
 /// `s_feature_ro_compat`.
@@ -43,10 +51,18 @@ pub mod ro_compat {
     pub const LARGE_FILE: u32 = 0x2;
     /// `i_blocks` may count blocks instead of sectors.
     pub const HUGE_FILE: u32 = 0x8;
+    /// Group descriptors have checksums (CRC-16).
+    pub const GDT_CSUM: u32 = 0x10;
     /// Directories may have over 65,000 subdirectories.
     pub const DIR_NLINK: u32 = 0x20;
     /// Inodes have fields after their first 128 bytes.
     pub const EXTRA_ISIZE: u32 = 0x40;
+    /// Accounts of users and groups lie in inodes of the filesystem.
+    pub const QUOTA: u32 = 0x100;
     /// All metadata has checksums.
     pub const METADATA_CSUM: u32 = 0x400;
+    /// Inodes have project ids.
+    pub const PROJECT: u32 = 0x2000;
+    /// Files may be sealed by fs-verity.
+    pub const VERITY: u32 = 0x8000;
 }

@@ -1,12 +1,15 @@
-//! The descriptor of a block group: 64 bytes each, in the blocks behind every copy of the superblock.
+//! The descriptor of a block group: 64 bytes each (32 without the feature 64bit), in the blocks behind every copy of the superblock.
 //!
 //! Specification: Linux kernel documentation, "ext4 Data Structures and Algorithms", section 4.2 "Block Group Descriptors".
 
-use crate::crc::crc32c;
+use super::Csum;
+use crate::crc::crc16;
 use byteorder::{ByteOrder as _, LE};
 
-/// Bytes in a descriptor.
+/// Bytes in a descriptor with the feature 64bit.
 pub const DESCRIPTOR_BYTES: usize = 64;
+/// Bytes in a descriptor without it: the first half of the fields.
+pub const DESCRIPTOR_BYTES_SMALL: usize = 32;
 /// `bg_flags`: the inode table and inode bitmap were never written.
 pub const INODE_UNINIT: u16 = 1;
 /// `bg_flags`: the block bitmap was never written; it follows from the descriptors.
@@ -63,8 +66,19 @@ pub struct GroupDescriptor {
     pub bg_inode_bitmap_csum_hi: u16,
 }
 
+/// How `bg_checksum` is made.
+#[derive(Debug, Clone, Copy)]
+pub enum GroupChecksum<'a> {
+    /// It is 0.
+    None,
+    /// Feature metadata_csum.
+    Crc32c(Csum),
+    /// Feature uninit_bg: CRC-16 that starts with this UUID.
+    Crc16(&'a [u8; 16]),
+}
+
 impl GroupDescriptor {
-    /// The bytes on disk. `bg_checksum` is written as it is; see [`GroupDescriptor::encode_with_checksum`].
+    /// The bytes on disk. `bg_checksum` is written as it is; see [`GroupDescriptor::write`].
     #[must_use]
     pub fn encode(&self) -> [u8; DESCRIPTOR_BYTES] {
         let mut b = [0; DESCRIPTOR_BYTES];
@@ -122,15 +136,25 @@ impl GroupDescriptor {
         }
     }
 
-    /// The bytes on disk with the right `bg_checksum` for group number `group`.
-    #[must_use]
-    pub fn encode_with_checksum(&self, csum_seed: u32, group: u32) -> [u8; DESCRIPTOR_BYTES] {
-        let mut b = Self { bg_checksum: 0, ..self.clone() }.encode();
-        let checksum = crc32c(crc32c(csum_seed, &group.to_le_bytes()), &b);
-        // The field holds the low half.
-        let [low, high, ..] = checksum.to_le_bytes();
-        b[0x1e..0x20].copy_from_slice(&[low, high]);
-        b
+    /// Writes the bytes on disk, [`DESCRIPTOR_BYTES`] or [`DESCRIPTOR_BYTES_SMALL`] of them, with the right `bg_checksum` for group
+    /// number `group`.
+    pub fn write(&self, checksum: GroupChecksum<'_>, group: u32, out: &mut [u8]) {
+        const FIELD: usize = 0x1e;
+        let encoded = Self { bg_checksum: 0, ..self.clone() }.encode();
+        let bytes = out.len();
+        out.copy_from_slice(&encoded[..bytes]);
+        let number = group.to_le_bytes();
+        let sum = match checksum {
+            GroupChecksum::None => 0,
+            // The field holds the low half.
+            GroupChecksum::Crc32c(csum) => csum.over(&[&number, out]),
+            GroupChecksum::Crc16(uuid) => {
+                let state = [&uuid[..], &number[..], &out[..FIELD]].into_iter().fold(!0, crc16);
+                u32::from(out.get(FIELD + 2..).map_or(state, |rest| crc16(state, rest)))
+            }
+        };
+        let [low, high, ..] = sum.to_le_bytes();
+        out[FIELD..FIELD + 2].copy_from_slice(&[low, high]);
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Specification: Linux kernel documentation, "ext4 Data Structures and Algorithms", section 4.3 "Inode Table".
 
-use super::bytes;
-use crate::crc::crc32c;
+use super::{Csum, bytes};
 use crate::tree::Timestamp;
 use byteorder::{ByteOrder as _, LE};
 
 /// Bytes of the fields; `i_extra_isize` is what of them is behind the first 128.
 pub const INODE_FIELDS_BYTES: usize = 160;
+/// Bytes of the smallest inode: ext2's and ext3's, with times to the second until 2038 and no room for xattrs.
+pub const INODE_BYTES_MIN: usize = 128;
 /// `i_extra_isize`.
 pub const EXTRA_ISIZE: u16 = 32;
 /// Bytes of `i_block`.
@@ -17,10 +18,16 @@ pub const I_BLOCK_BYTES: usize = 60;
 pub const EXTENTS_FL: u32 = 0x8_0000;
 /// `i_flags`: the directory has a hash index.
 pub const INDEX_FL: u32 = 0x1000;
+/// `i_flags`: the inode holds the value of an xattr.
+pub const EA_INODE_FL: u32 = 0x20_0000;
+/// `i_flags`: the contents, or some of them, lie in the inode.
+pub const INLINE_DATA_FL: u32 = 0x1000_0000;
 /// The most hard links of a file, and of subdirectories that are counted (`EXT4_LINK_MAX`).
 pub const LINK_MAX: u32 = 65_000;
 /// The first second that an inode can hold: 1901-12-13T20:45:52Z.
 pub const TIME_MIN_SECONDS: i64 = -(1 << 31);
+/// The last second that an inode of 128 bytes can hold: 2038-01-19T03:14:07Z.
+pub const TIME_MAX_SECONDS_SMALL: i64 = (1 << 31) - 1;
 /// The last second that an inode can hold: 2446-05-10T22:38:55Z (32 bits signed, and two bits of epoch).
 pub const TIME_MAX_SECONDS: i64 = (1 << 31) - 1 + (3 << 32);
 
@@ -194,19 +201,14 @@ impl Inode {
     }
 }
 
-/// Writes the checksum of inode number `ino` into its whole record. `i_generation` is part of it, and stands in the record.
-pub(in super::super) fn set_inode_checksum(csum_seed: u32, ino: u32, record: &mut [u8]) {
-    record[0x7c..0x7e].fill(0);
-    record[0x82..0x84].fill(0);
-    let state = crc32c(inode_seed(csum_seed, ino, LE::read_u32(&record[0x64..])), record);
-    let [a, b, c, d] = state.to_le_bytes();
+/// Writes the checksum of inode number `ino` into its whole record, whose checksum fields are 0. `i_generation` is part of it, and stands
+/// in the record. A record of [`INODE_BYTES_MIN`] has room for the low half only.
+pub(in super::super) fn set_inode_checksum(csum: Csum, ino: u32, record: &mut [u8]) {
+    let [a, b, c, d] = csum.of_inode(ino, LE::read_u32(&record[0x64..])).over(&[record]).to_le_bytes();
     record[0x7c..0x7e].copy_from_slice(&[a, b]);
-    record[0x82..0x84].copy_from_slice(&[c, d]);
-}
-
-/// Where the checksums of an inode, and of the directory and extent blocks that belong to it, start.
-pub(in super::super) fn inode_seed(csum_seed: u32, ino: u32, generation: u32) -> u32 {
-    crc32c(crc32c(csum_seed, &ino.to_le_bytes()), &generation.to_le_bytes())
+    if record.len() > INODE_BYTES_MIN {
+        record[0x82..0x84].copy_from_slice(&[c, d]);
+    }
 }
 
 /// A time as an inode has it: `(seconds, extra)`, the extra word with two bits of epoch and 30 of nanoseconds.

@@ -3,8 +3,9 @@
 //! Specification: the Linux kernel's documentation, "ext4 Data Structures and Algorithms"
 //! (Documentation/filesystems/ext4/). All numbers are little-endian, but for the journal's. Every structure has
 //! `encode` and `decode`, mirrored line by line. Metadata checksums are CRC-32C without the final inversion, from the
-//! seed that [`csum_seed`] gives.
+//! start that [`Csum`] gives.
 
+mod csum;
 mod dirent;
 mod extent;
 mod features;
@@ -14,14 +15,16 @@ mod journal;
 mod superblock;
 mod xattr;
 
+pub use csum::Csum;
 pub use dirent::{DIRENT_HEADER_BYTES, DIRENT_TAIL_BYTES, DirEntryHeader, dirent_bytes, file_type};
-pub use extent::{EXTENT_BLOCKS_MAX, EXTENT_BYTES, EXTENT_MAGIC, Extent, ExtentHeader, ExtentIndex, ROOT_ENTRIES};
+pub use extent::{EXTENT_BLOCKS_MAX, EXTENT_BYTES, EXTENT_MAGIC, Extent, ExtentHeader, ExtentIndex, ROOT_ENTRIES, UNWRITTEN_BLOCKS_MAX};
 pub use features::{compat, incompat, ro_compat};
-pub use group::{BLOCK_UNINIT, DESCRIPTOR_BYTES, GroupDescriptor, INODE_UNINIT, INODE_ZEROED};
+pub use group::{BLOCK_UNINIT, DESCRIPTOR_BYTES, DESCRIPTOR_BYTES_SMALL, GroupChecksum, GroupDescriptor, INODE_UNINIT, INODE_ZEROED};
+pub(super) use inode::set_inode_checksum;
 pub use inode::{
-    EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, INDEX_FL, INODE_FIELDS_BYTES, Inode, LINK_MAX, TIME_MAX_SECONDS, TIME_MIN_SECONDS, decode_time, encode_time, mode,
+    EA_INODE_FL, EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, INDEX_FL, INLINE_DATA_FL, INODE_BYTES_MIN, INODE_FIELDS_BYTES, Inode, LINK_MAX, TIME_MAX_SECONDS,
+    TIME_MAX_SECONDS_SMALL, TIME_MIN_SECONDS, decode_time, encode_time, mode,
 };
-pub(super) use inode::{inode_seed, set_inode_checksum};
 pub use journal::{JOURNAL_MAGIC, JOURNAL_SUPERBLOCK_BYTES, JOURNAL_SUPERBLOCK_V2, JournalSuperblock};
 pub use superblock::{FLAGS_SIGNED_HASH, HASH_HALF_MD4, STATE_VALID, SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC, SUPERBLOCK_OFFSET_BYTES, Superblock};
 pub use xattr::{XATTR_BLOCK_HEADER_BYTES, XATTR_ENTRY_BYTES, XATTR_MAGIC, XattrBlockHeader, XattrEntry, entry_hash, name_index};
@@ -34,12 +37,6 @@ pub const ROOT_INO: u32 = 2;
 pub const RESIZE_INO: u32 = 7;
 /// The journal.
 pub const JOURNAL_INO: u32 = 8;
-
-/// Where all metadata checksums of a filesystem start: its UUID.
-#[must_use]
-pub fn csum_seed(uuid: &[u8; 16]) -> u32 {
-    crate::crc::crc32c(!0, uuid)
-}
 
 /// The `N` bytes at `offset`.
 fn bytes<const N: usize>(b: &[u8], offset: usize) -> [u8; N] {

@@ -3,7 +3,7 @@
 //!
 //! Specification: Linux kernel documentation, "ext4 Data Structures and Algorithms", section 4.1 "Super Block".
 
-use super::{bytes, incompat};
+use super::{bytes, incompat, ro_compat};
 use crate::crc::crc32c;
 use byteorder::{ByteOrder as _, LE};
 
@@ -434,6 +434,9 @@ impl Superblock {
     #[must_use]
     pub fn encode_with_checksum(&self) -> [u8; SUPERBLOCK_BYTES] {
         let mut b = self.encode();
+        if self.s_feature_ro_compat & ro_compat::METADATA_CSUM == 0 {
+            return b;
+        }
         let checksum = Self::checksum(&b);
         LE::write_u32(&mut b[0x3fc..], checksum);
         b
