@@ -101,7 +101,7 @@ pub struct PartitionSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FilesystemSummary {
-    /// `ext4`, `fat12`, `fat16`, `fat32`.
+    /// `ext2`, `ext3`, `ext4`, `fat12`, `fat16`, `fat32`.
     pub kind: String,
     /// Volume label.
     pub label: String,
@@ -115,6 +115,12 @@ pub struct FilesystemSummary {
     pub used_bytes: u64,
     /// Bytes that can still be allocated, reserved blocks included.
     pub free_bytes: u64,
+    /// Bytes of these that only root may take.
+    #[serde(default)]
+    pub reserved_bytes: u64,
+    /// Features by name, with spaces between, where the filesystem has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
     /// Inodes, where the filesystem has a fixed number.
     pub inodes: Option<u64>,
     /// Inodes not in use.

@@ -77,6 +77,17 @@ impl Image {
         Some(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
     }
 
+    /// What the superblock says, as dumpe2fs reads it, is what the summary says.
+    pub(crate) fn agrees_with_dumpe2fs(&self) {
+        let Some(fields) = self.dumpe2fs() else { return };
+        let number = |name: &str| fields.iter().find(|(key, _)| key == name).unwrap().1.parse::<u64>().unwrap();
+        let summary = self.layout.summary();
+        let block_bytes = u64::from(summary.block_bytes);
+        let expected = (summary.size_bytes, summary.free_bytes, summary.inodes.unwrap(), summary.free_inodes.unwrap());
+        let found = (number("Block count") * block_bytes, number("Free blocks") * block_bytes, number("Inode count"), number("Free inodes"));
+        assert_eq!(found, expected);
+    }
+
     /// dumpe2fs -h as (name, value) lines.
     pub(crate) fn dumpe2fs(&self) -> Option<Vec<(String, String)>> {
         dumpe2fs(self.path())

@@ -6,6 +6,7 @@
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+mod features;
 mod image;
 mod kernel;
 mod random;

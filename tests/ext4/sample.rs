@@ -239,7 +239,8 @@ pub(crate) fn without(sample: &Sample, drop: impl Fn(&[u8]) -> bool) -> Sample {
     sample
         .tree
         .walk(|path, _| {
-            if drop(path) {
+            // What lay beneath something dropped is gone already.
+            if drop(path) && builder.get(path).is_some() {
                 builder.remove(path)?;
             }
             Ok(())

@@ -11,7 +11,7 @@
 //! What follows from the size stays automatic: no resize_inode over 2^32 blocks or with meta_bg, meta_bg where descriptors would fill
 //! three quarters of a group, large_dir where a directory's index needs another level, no orphan_file without a journal.
 
-use super::format::{compat, incompat, ro_compat};
+use super::format::{Superblock, compat, incompat, ro_compat};
 use crate::error::{Error, Result};
 use crate::text::words;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
@@ -346,6 +346,18 @@ impl Features {
             Bit::Incompat(bit) => [compat, incompat | bit, ro_compat],
             Bit::RoCompat(bit) => [compat, incompat, ro_compat | bit],
         })
+    }
+}
+
+impl Features {
+    /// The features that a superblock has, as far as they have a name here.
+    pub(super) fn of_superblock(superblock: &Superblock) -> Self {
+        let has = |feature: &Feature| match feature.bit() {
+            Bit::Compat(bit) => superblock.s_feature_compat & bit != 0,
+            Bit::Incompat(bit) => superblock.s_feature_incompat & bit != 0,
+            Bit::RoCompat(bit) => superblock.s_feature_ro_compat & bit != 0,
+        };
+        Feature::ALL.into_iter().filter(has).fold(Self { mask: 0 }, Self::with)
     }
 }
 

@@ -168,9 +168,14 @@ impl Groups {
     pub(super) fn backup_descriptor(&self, geometry: &Geometry, number: u64) -> GroupDescriptor {
         let group = &self.list[usize_of(number)];
         let blocks = geometry.group_end(number) - geometry.group_start(number);
-        let reserved_inodes = if number == 0 { u64::from(super::format::FIRST_INO) - 1 } else { 0 };
+        let reserved_inodes = u64::from(super::format::FIRST_INO - 1).saturating_sub(number * geometry.inodes_per_group).min(geometry.inodes_per_group);
         let flags = if group.flags & INODE_ZEROED == 0 { 0 } else { INODE_ZEROED };
         GroupDescriptor { bg_flags: flags, ..counts(group, blocks - u64::from(group.fixed_blocks), geometry.inodes_per_group - reserved_inodes, 0, 0) }
+    }
+
+    /// Whether somebody trusts the unused part of a group's inode table to be zero: always, unless its descriptor says otherwise.
+    pub(super) fn table_reads_as_zero(&self, group: &Group) -> bool {
+        !self.flagged || group.flags & INODE_ZEROED != 0
     }
 
     /// Free blocks in all.

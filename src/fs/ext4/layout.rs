@@ -101,7 +101,7 @@ pub(super) fn roles(geometry: &Geometry, groups: &Groups) -> Vec<Role> {
         let table = Role { start: group.inode_table, count: geometry.table_blocks, group: number, kind: RoleKind::InodeTable };
         if group.used_inodes > 0 {
             roles.push(table);
-        } else if group.flags & super::format::INODE_ZEROED != 0 {
+        } else if groups.table_reads_as_zero(group) {
             match roles.iter_mut().rev().find(|role| role.kind == RoleKind::EmptyTables) {
                 Some(last) if last.start + last.count == table.start => last.count += table.count,
                 _ => roles.push(Role { kind: RoleKind::EmptyTables, ..table }),

@@ -135,13 +135,15 @@ impl Ext4Layout {
         // The trees as they came out; the journal's are counted apart.
         demand.tree_blocks = self.placement.tree_blocks - size::own_tree_blocks(geometry).min(self.placement.tree_blocks);
         FilesystemSummary {
-            kind: "ext4".to_owned(),
+            kind: kind(&self.features_and_times()).to_owned(),
             label: crate::error::escape(&self.options.label),
             uuid: self.options.uuid.to_string(),
             block_bytes: self.options.block_bytes,
             size_bytes: geometry.size_bytes(),
             used_bytes: geometry.size_bytes() - free_bytes,
             free_bytes,
+            reserved_bytes: geometry.root_blocks * geometry.block_bytes,
+            features: Some(self.features().to_string()),
             inodes: Some(geometry.inodes()),
             free_inodes: Some(geometry.inodes() - u64::from(self.survey.numbers.last())),
             parts: size::parts(geometry, &demand),
@@ -192,6 +194,8 @@ pub fn probe(read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<Option<Files
         size_bytes,
         used_bytes: (blocks - free) * block_bytes,
         free_bytes: free * block_bytes,
+        reserved_bytes: superblock.reserved_blocks_count().saturating_mul(block_bytes),
+        features: Some(Features::of_superblock(&superblock).to_string()),
         inodes: Some(u64::from(superblock.s_inodes_count)),
         free_inodes: Some(u64::from(superblock.s_free_inodes_count)),
         parts: Vec::new(),

@@ -405,6 +405,8 @@ impl Planner<'_> {
             size_bytes,
             used_bytes: size_bytes - free_bytes,
             free_bytes,
+            reserved_bytes: 0,
+            features: None,
             inodes: None,
             free_inodes: None,
             parts,

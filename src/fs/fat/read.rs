@@ -80,6 +80,8 @@ pub fn probe(read_at: &dyn Fn(u64, &mut [u8]) -> Result<()>, size_bytes: u64) ->
         size_bytes,
         used_bytes: size_bytes - free_bytes,
         free_bytes,
+        reserved_bytes: 0,
+        features: None,
         inodes: None,
         free_inodes: None,
         parts,

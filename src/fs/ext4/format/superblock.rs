@@ -466,6 +466,12 @@ impl Superblock {
         self.joined(self.s_free_blocks_count_lo, self.s_free_blocks_count_hi)
     }
 
+    /// Blocks that only the reserved owner may take.
+    #[must_use]
+    pub fn reserved_blocks_count(&self) -> u64 {
+        self.joined(self.s_r_blocks_count_lo, self.s_r_blocks_count_hi)
+    }
+
     /// The high halves count only under the feature 64bit.
     fn joined(&self, low: u32, high: u32) -> u64 {
         let high = if self.s_feature_incompat & incompat::BIT64 == 0 { 0 } else { high };
