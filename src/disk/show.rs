@@ -2,6 +2,7 @@
 
 use super::Disk;
 use crate::error::escape;
+use crate::fs::ext4;
 use crate::report::{BootSummary, FilesystemSummary, PartitionSummary};
 use crate::units::Size;
 use std::fmt;
@@ -37,13 +38,20 @@ impl fmt::Display for Disk {
 fn show_partition(f: &mut fmt::Formatter<'_>, partition: &PartitionSummary) -> fmt::Result {
     let PartitionSummary { number, partition_type, offset_bytes, size_bytes, mount_point, filesystem, .. } = partition;
     write!(f, "  {number:>3}  {partition_type:<14} at {:>9}  {:>9}", Size::bytes(*offset_bytes).to_string(), Size::bytes(*size_bytes).to_string())?;
-    if let Some(FilesystemSummary { kind, label, uuid, used_bytes, free_bytes, .. }) = filesystem {
+    if let Some(FilesystemSummary { kind, label, uuid, used_bytes, free_bytes, reserved_bytes, .. }) = filesystem {
         write!(f, "  {kind} {:?} {uuid}, {} used, {} free", escape(label.as_bytes()), Size::bytes(*used_bytes), Size::bytes(*free_bytes))?;
+        if *reserved_bytes > 0 {
+            write!(f, " ({} of it for root)", Size::bytes(*reserved_bytes))?;
+        }
     }
     if let Some(mount_point) = mount_point {
         write!(f, ", {}", escape(mount_point.as_bytes()))?;
     }
     writeln!(f)?;
+    let usual = ext4::Features::default().to_string();
+    if let Some(features) = filesystem.as_ref().and_then(|filesystem| filesystem.features.as_ref()).filter(|features| **features != usual) {
+        writeln!(f, "         features: {features}")?;
+    }
     for part in filesystem.iter().flat_map(|filesystem| &filesystem.parts) {
         writeln!(f, "         {:>9}  {}", Size::bytes(part.bytes).to_string(), part.what)?;
     }

@@ -40,7 +40,7 @@ pub fn plan(tree: &Arc<Tree>, options: &Options) -> Result<Planned> {
     Ok(match options {
         Options::Ext4(options) => {
             let layout = ext4::plan(Arc::clone(tree), options)?;
-            Planned { summary: layout.summary(), notes: Vec::new(), layout: Arc::new(layout) }
+            Planned { summary: layout.summary(), notes: layout.notes(), layout: Arc::new(layout) }
         }
         Options::Fat(options) => {
             let layout = fat::plan(Arc::clone(tree), options)?;

@@ -127,7 +127,7 @@ fn directories_of_many_entries_and_of_many_subdirectories() {
 fn directories_have_indexes_of_every_depth() {
     // (block size, entries, length of names, levels between root and leaves): the last one needs large_dir.
     for (block_bytes, entries, name_len, levels) in
-        [(1024, 1000, 20, 0), (4096, 30_000, 20, 0), (4096, 30_000, 200, 1), (1024, 40_000, 20, 1), (1024, 100_000, 150, 2)]
+        [(1024, 1000, 20, 0), (4096, 20_000, 20, 0), (4096, 30_000, 200, 1), (1024, 40_000, 20, 1), (1024, 100_000, 150, 2)]
     {
         let mut maker = Maker::default();
         maker.add("", metadata(0o755), NewNode::Directory);
@@ -155,6 +155,36 @@ fn directories_have_indexes_of_every_depth() {
                 std::fs::write(folder.join(format!("new {n}")), b"").unwrap();
                 std::fs::remove_file(folder.join(format!("{:0name_len$}", n * (entries / 2000).max(1) % entries))).ok();
             }
+        }
+        e2fsck(image.path());
+    }
+}
+
+/// Names of ten bytes in blocks of 1 KiB need an index with one level more than filesystems without large_dir have.
+#[test]
+fn a_million_entries_in_one_directory_are_all_found() {
+    let mut maker = Maker::default();
+    maker.add("", metadata(0o755), NewNode::Directory);
+    for n in 0..1_000_000 {
+        maker.add(format!("d/{n:010}"), metadata(0o600), NewNode::Fifo);
+    }
+    let sample = maker.finish();
+    for (block_bytes, levels) in [(4096, 1), (1024, 2)] {
+        let mut options = options(SizeRequest::Minimum { free_bytes: 20 * MIB });
+        options.block_bytes = block_bytes;
+        let image = Image::make_sparse(&sample, &options);
+        image.check();
+        if let Some(text) = image.debugfs("htree_dump /d") {
+            assert!(text.contains(&format!("Indirect levels: {levels}")), "{}", &text[..500]);
+        }
+        if let Some(mounted) = Mounted::new(image.path(), "rw") {
+            let folder = mounted.path().join("d");
+            for n in 0..1_000_000 {
+                let name = format!("{n:010}");
+                assert!(rustix::fs::lstat(folder.join(&name)).is_ok_and(|found| found.st_nlink == 1), "{name}");
+            }
+            assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1_000_000);
+            std::fs::write(folder.join("one more"), b"").unwrap();
         }
         e2fsck(image.path());
     }

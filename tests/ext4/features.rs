@@ -111,7 +111,7 @@ fn small_groups_part_files_into_extents_and_maps_of_many_nodes() {
         let mut options = with_features(words, block_bytes, 256);
         options.size = SizeRequest::Minimum { free_bytes: 30 * MIB };
         options.blocks_per_group = Some(blocks_per_group);
-        options.bytes_per_inode = Some(16 * block_bytes);
+        options.bytes_per_inode = Some(4 * block_bytes);
         let sample = held(&options);
         let image = Image::make(&sample, &options);
         image.agrees_with_dumpe2fs();
@@ -167,8 +167,8 @@ fn every_boundary_of_extent_trees_and_block_maps() {
 fn a_sparse_file_of_100_gib_is_read_back_from_end_to_end() {
     let mut maker = Maker::default();
     maker.add("", metadata(0o755), rootvol::tree::NewNode::Directory);
-    // Data in every 4 MiB: 25,600 extents, 76 leaves, two levels of nodes.
-    let data = (0..25_600).map(|n| (n * 4 * MIB + 12_288, 4096)).collect();
+    // Data in every 16 MiB: 6,400 extents, 19 leaves, two levels of nodes.
+    let data = (0..6400).map(|n| (n * 16 * MIB + 12_288, 4096)).collect();
     maker.file_with("sparse", metadata(0o644), 100 * GIB, Some(data));
     let sample = maker.finish();
     for (words, size) in [("default", SizeRequest::Minimum { free_bytes: 0 }), ("ext3", SizeRequest::Exact(GIB))] {

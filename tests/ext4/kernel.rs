@@ -172,7 +172,9 @@ fn use_heavily(root: &Path) {
     let folder = root.join("heavy use");
     fs::create_dir(&folder).unwrap();
     for n in 0..800 {
-        fs::write(folder.join(format!("a file with a name that fills directories {n}")), vec![b'x'; n * 37]).unwrap();
+        let name = format!("a file with a name that fills directories {n}");
+        fs::write(folder.join(&name), vec![b'x'; n * 37])
+            .unwrap_or_else(|error| panic!("{name}: {error}; {:?}", rustix::fs::statvfs(root).map(|found| (found.f_bfree, found.f_bavail, found.f_ffree))));
     }
     for n in (0..800).step_by(3) {
         fs::remove_file(folder.join(format!("a file with a name that fills directories {n}"))).unwrap();

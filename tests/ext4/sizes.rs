@@ -235,6 +235,36 @@ fn a_disk_of_a_tebibyte_costs_little_more_than_a_small_one() {
 }
 
 #[test]
+fn large_filesystems_store_no_more_than_those_of_mke2fs() {
+    let metadata = |size: u64| {
+        let layout = plan(Arc::clone(&empty().tree), &options(SizeRequest::Exact(size))).unwrap();
+        let stored = segments(&layout, 0..size).filter(|segment| segment.source == SegmentSource::Metadata);
+        (stored.map(|segment| segment.range.end - segment.range.start).sum::<u64>(), layout.summary())
+    };
+    let size = 8 * TIB;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(size).unwrap();
+    if let Some(mut mke2fs) = judge("mke2fs") {
+        let output = mke2fs.args(["-q", "-F", "-t", "ext4", "-b", "4096", "-E", "lazy_itable_init=1,lazy_journal_init=1"]).arg(file.path()).output().unwrap();
+        assert!(output.status.success());
+        let theirs = std::os::unix::fs::MetadataExt::blocks(&file.as_file().metadata().unwrap()) * 512;
+        let (ours, _) = metadata(size);
+        eprintln!("8 TiB: {ours} bytes of metadata, mke2fs stores {theirs}");
+        assert!(ours <= theirs, "{ours} {theirs}");
+    }
+    let (largest, summary) = metadata(64 * TIB);
+    // The descriptors of 524,288 groups are 32 MiB, in 28 copies.
+    assert!(largest < 28 * 33 * MIB + 300 * MIB, "{largest}");
+    assert_eq!((summary.size_bytes, summary.inodes), (64 * TIB, Some(1 << 30)));
+    // Over 2^32 blocks there is no resize_inode, and inodes stay under 2^32.
+    assert!(!summary.features.unwrap().contains("resize_inode"));
+    let mut many = options(SizeRequest::Exact(64 * TIB));
+    many.bytes_per_inode = Some(1024);
+    let inodes = plan(Arc::clone(&empty().tree), &many).unwrap().summary().inodes.unwrap();
+    assert!((1 << 32) - (1 << 24) < inodes && inodes < 1 << 32, "{inodes}");
+}
+
+#[test]
 fn tables_and_the_journal_are_zeros_and_free_blocks_are_unused() {
     struct Nothing;
     impl Contents for Nothing {

@@ -150,6 +150,16 @@ impl Ext4Layout {
         }
     }
 
+    /// What the filesystem does not keep of the tree.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let nanoseconds = self.tree.nodes().filter(|(_, node)| node.metadata.mtime.nanoseconds != 0).count();
+        if usize::from(self.options.inode_bytes) > INODE_BYTES_MIN || nanoseconds == 0 {
+            return Vec::new();
+        }
+        vec![format!("ext4 inodes of 128 bytes keep times to the second: {nanoseconds} entries lose their nanoseconds (and none can be later than 2038-01-19)")]
+    }
+
     /// Bytes available to ordinary users: what is free less what is reserved, at least 0.
     #[must_use]
     pub fn available_bytes(&self) -> u64 {
