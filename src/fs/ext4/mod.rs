@@ -7,9 +7,8 @@
 //! | block 0: superblock | descriptors | reserved | bitmaps, inode tables of 16 groups | journal | directories | xattrs | files … | free |
 //! ```
 //!
-//! The features are those that `mke2fs -t ext4` 1.47 gives: has_journal ext_attr resize_inode dir_index filetype extent 64bit flex_bg
-//! sparse_super large_file huge_file dir_nlink extra_isize metadata_csum; large_dir only where a directory needs it. Every directory of
-//! over one block has a hash index, which mke2fs -d does not make.
+//! The features are those of a set by name ([`features`]); without one, those that `mke2fs -t ext4` 1.47 gives. Every directory of over
+//! one block has a hash index, which mke2fs -d does not make.
 //!
 //! What is promised:
 //! - The bytes are a function of the tree and the options alone.
@@ -22,8 +21,8 @@
 //!   kernels wrote wrongly, and offers to change them.
 //!
 //! Refused in planning, with path and limit: symbolic links of over block size − 1 bytes, over 65,000 hard links, files of over 2^32 − 1
-//! blocks, xattrs that do not fit into an inode and one block or have no number in ext4, times outside of 1901 to 2446, filesystems of
-//! over 64 TiB.
+//! blocks (with block maps or without huge_file: what these hold), xattrs that do not fit into an inode and one block (without ea_inode)
+//! or have no number in ext4, times outside of 1901 to 2446 (2038 with inodes of 128 bytes), filesystems of over 64 TiB.
 
 mod blockmap;
 mod directory;
