@@ -1,10 +1,11 @@
 //! Inode records: each is made when its block is rendered, from the tree and the placement.
 
-use super::format::{EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, INDEX_FL, INODE_FIELDS_BYTES, Inode, encode_time, mode, set_inode_checksum};
+use super::format::{EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, IMMUTABLE_FL, INDEX_FL, INODE_FIELDS_BYTES, Inode, encode_time, mode, set_inode_checksum};
 use super::groups::{high16, high32, low16, low32};
 use super::layout::Ext4Layout;
 use super::mapping::Mapping;
 use super::numbers::Owner;
+use super::quota::Kind;
 use super::survey::{directory_links, is_fast_symlink};
 use crate::tree::{Device, Node, NodeId, NodeKind, Timestamp};
 use crate::units::{index_of, u64_of};
@@ -32,6 +33,7 @@ impl Ext4Layout {
                 i_links_count: 1,
                 ..self.with_blocks(ino, self.own_inode(mode::FILE | 0o600, self.geometry.journal_blocks * self.geometry.block_bytes))
             },
+            Owner::Quota(kind) => self.quota_inode(ino, kind),
             Owner::LostFound => Inode { i_links_count: 2, ..self.with_blocks(ino, self.own_inode(mode::DIRECTORY | 0o700, self.directory_bytes(None))) },
             Owner::Node(node) => {
                 let xattrs = self.tree.xattrs(self.tree.node(node).metadata.xattrs);
@@ -109,11 +111,18 @@ impl Ext4Layout {
     }
 
     fn with_blocks(&self, ino: u32, inode: Inode) -> Inode {
-        let runs = self.placement.extents(ino).iter().chain(self.placement.tree(ino));
-        let blocks = runs.map(|run| u64::from(run.count)).sum();
         let extents = if matches!(self.survey.mapping, Mapping::Extents { .. }) { EXTENTS_FL } else { 0 };
         let mut inode = Inode { i_flags: inode.i_flags | extents, i_block: self.mapping_root(ino), ..inode };
-        add_blocks(&mut inode, blocks, self.geometry.block_bytes);
+        add_blocks(&mut inode, self.placement.blocks(ino), self.geometry.block_bytes);
+        inode
+    }
+
+    fn quota_inode(&self, ino: u32, kind: Kind) -> Inode {
+        let blocks = self.survey.quotas.file(kind).blocks(self.geometry.block_bytes);
+        let mut inode = self.with_blocks(ino, self.own_inode(mode::FILE | 0o600, blocks * self.geometry.block_bytes));
+        inode.i_links_count = 1;
+        // So that nobody writes to it but the kernel itself, as mke2fs has it.
+        inode.i_flags |= IMMUTABLE_FL;
         inode
     }
 

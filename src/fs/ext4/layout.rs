@@ -19,6 +19,7 @@ use super::numbers::Owner;
 use super::options::Options;
 use super::orphans;
 use super::place::{Placement, Run, RunKind};
+use super::quota::UsageTables;
 use super::survey::Survey;
 use crate::layout::{Layout, Segment, SegmentSource};
 use crate::tree::{FileData, NodeId, NodeKind, Tree};
@@ -63,6 +64,8 @@ pub struct Ext4Layout {
     pub(super) survey: Survey,
     pub(super) placement: Placement,
     pub(super) groups: Groups,
+    /// What the quota files say.
+    pub(super) usage: UsageTables,
     /// Ascending, disjoint.
     pub(super) roles: Vec<Role>,
     pub(super) csum: Csum,
@@ -310,6 +313,7 @@ impl Ext4Layout {
                 }
             }
             Owner::Orphans => orphans::render(self.placement.block_of(ino, number), csum, out),
+            Owner::Quota(kind) => self.survey.quotas.render(&self.usage, kind, number, out),
             Owner::Reserved | Owner::Resize => out.fill(0),
         }
     }

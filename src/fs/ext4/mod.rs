@@ -40,6 +40,7 @@ mod numbers;
 mod options;
 mod orphans;
 mod place;
+mod quota;
 mod size;
 mod summary;
 mod survey;
@@ -65,6 +66,7 @@ use groups::Groups;
 use mapping::Piece;
 use numbers::Owner;
 use place::{Placement, Placer};
+use quota::UsageTables;
 use std::sync::Arc;
 use survey::{Survey, is_fast_symlink};
 
@@ -98,12 +100,13 @@ fn plan_with(tree: &Arc<Tree>, options: &Options) -> Result<Ext4Layout> {
     let added = survey.numbers.adds_lost_found().then_some(FIRST_INO);
     let directories = survey.directories.iter().map(|(node, _)| survey.numbers.of(node)).chain(added);
     let groups = Groups::new(&geometry, fixed, &placement, survey.numbers.last(), directories, options.lazy_inode_tables, csum);
+    let usage = UsageTables::new(tree, &survey, &placement, geometry.block_bytes);
     let roles = layout::roles(&geometry, &groups);
     let size_bytes = match options.size {
         SizeRequest::Exact(size_bytes) | SizeRequest::ExactWithFree { size_bytes, .. } => size_bytes,
         SizeRequest::Minimum { .. } => geometry.size_bytes(),
     };
-    Ok(Ext4Layout { tree: Arc::clone(tree), options: options.clone(), geometry, survey, placement, groups, roles, csum, size_bytes })
+    Ok(Ext4Layout { tree: Arc::clone(tree), options: options.clone(), geometry, survey, placement, groups, usage, roles, csum, size_bytes })
 }
 
 /// Chooses the size and places everything. Fixed metadata can part files into more extents than the arithmetic of sizes knows; then it
@@ -152,6 +155,9 @@ fn place_all(tree: &Tree, survey: &Survey, geometry: &Geometry, fixed: &Fixed) -
     }
     if geometry.orphan_blocks > 0 {
         placer.put_inode(numbers.of_own(Owner::Orphans), one(geometry.orphan_blocks))?;
+    }
+    for file in survey.quotas.iter() {
+        placer.put_inode(numbers.of_own(Owner::Quota(file.kind)), one(file.blocks(geometry.block_bytes)))?;
     }
     if numbers.adds_lost_found() {
         placer.put_inode(FIRST_INO, one(LOST_FOUND_BYTES / geometry.block_bytes))?;

@@ -1,11 +1,12 @@
-//! Inode numbers: 1 to 10 are reserved, 11 is lost+found, then come the file of orphans and the accounts of projects, where there are
-//! such, then the nodes in tree order.
+//! Inode numbers: 1 to 10 are reserved, 11 is lost+found, then come the file of orphans and the quota file of projects, where there
+//! are such, then the nodes in tree order. Of the reserved ones, 3 and 4 are the quota files of users and groups.
 //!
 //! A tree's own lost+found gets 11 too, so that an image that was read and is built again keeps its numbers. Only where the
 //! tree has something else under that name there is none, and what follows begins at 11.
 
 use super::features::{Feature, Features};
-use super::format::{FIRST_INO, JOURNAL_INO, RESIZE_INO, ROOT_INO};
+use super::format::{FIRST_INO, GRP_QUOTA_INO, JOURNAL_INO, RESIZE_INO, ROOT_INO, USR_QUOTA_INO};
+use super::quota::Kind;
 use crate::error::{Error, Result};
 use crate::tree::{NodeId, Tree};
 use crate::units::index_of;
@@ -24,6 +25,8 @@ pub(super) enum Owner {
     Journal,
     /// The file of orphans.
     Orphans,
+    /// A quota file.
+    Quota(Kind),
     /// The lost+found that the tree does not have.
     LostFound,
     /// A node of the tree.
@@ -46,24 +49,28 @@ pub(super) struct Numbers {
     nodes: u32,
 }
 
-/// Which inodes of its own a filesystem has behind lost+found.
+/// Which inodes of its own a filesystem has that not every one has. All but the quota files of users and groups lie behind lost+found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Own {
     pub(super) orphans: bool,
+    /// The quota files of users and groups.
+    pub(super) quota: bool,
+    /// The quota file of projects.
+    pub(super) project: bool,
 }
 
 impl Own {
     pub(super) fn new(features: Features) -> Self {
-        Self { orphans: features.has(Feature::OrphanFile) }
+        Self { orphans: features.has(Feature::OrphanFile), quota: features.has(Feature::Quota), project: features.has(Feature::Project) }
     }
 
-    /// In the order of their numbers.
+    /// Those behind lost+found, in the order of their numbers.
     fn list(self) -> impl Iterator<Item = Owner> {
-        [(self.orphans, Owner::Orphans)].into_iter().filter_map(|(there, owner)| there.then_some(owner))
+        [(self.orphans, Owner::Orphans), (self.project, Owner::Quota(Kind::Project))].into_iter().filter_map(|(there, owner)| there.then_some(owner))
     }
 
     fn count(self) -> u32 {
-        u32::from(self.orphans)
+        u32::from(self.orphans) + u32::from(self.project)
     }
 }
 
@@ -99,6 +106,8 @@ impl Numbers {
         match (owner, self.own.list().position(|own| own == owner)) {
             (Owner::Journal, _) => JOURNAL_INO,
             (Owner::Resize, _) => RESIZE_INO,
+            (Owner::Quota(Kind::User), _) if self.own.quota => USR_QUOTA_INO,
+            (Owner::Quota(Kind::Group), _) if self.own.quota => GRP_QUOTA_INO,
             (_, Some(at)) => self.first_own() + u32::try_from(at).expect("there are few"),
             _ => 0,
         }
@@ -139,6 +148,8 @@ impl Numbers {
         }
         match ino {
             ROOT_INO => Owner::Node(NodeId::ROOT),
+            USR_QUOTA_INO if self.own.quota => Owner::Quota(Kind::User),
+            GRP_QUOTA_INO if self.own.quota => Owner::Quota(Kind::Group),
             RESIZE_INO => Owner::Resize,
             JOURNAL_INO => Owner::Journal,
             0..FIRST_INO => Owner::Reserved,
@@ -177,18 +188,22 @@ mod tests {
             (vec![("lost+found", fifo)], 11),
             (vec![("a", fifo), ("lost+found", fifo), ("z", fifo)], 13),
         ] {
-            for orphans in [false, true] {
-                let last = last + u32::from(orphans);
-                let (tree, numbers) = numbers(&paths, Own { orphans });
+            for (orphans, quota, project) in [(false, false, false), (true, false, false), (false, true, false), (false, true, true), (true, true, true)] {
+                let own = Own { orphans, quota, project };
+                let last = last + own.count();
+                let (tree, numbers) = numbers(&paths, own);
                 assert_eq!(numbers.last(), last, "{paths:?}");
-                if orphans {
-                    assert_eq!(numbers.owner(numbers.of_own(Owner::Orphans)), Owner::Orphans, "{paths:?}");
+                let special =
+                    [(orphans, Owner::Orphans), (quota, Owner::Quota(Kind::User)), (quota, Owner::Quota(Kind::Group)), (project, Owner::Quota(Kind::Project))];
+                for (there, owner) in special {
+                    assert_eq!(numbers.of_own(owner) > 0, there, "{owner:?}, {paths:?}");
+                    assert!(!there || numbers.owner(numbers.of_own(owner)) == owner, "{owner:?}, {paths:?}");
                 }
                 for (id, _) in tree.nodes() {
                     assert_eq!(numbers.owner(numbers.of(id)), Owner::Node(id), "{paths:?}");
                 }
                 let named = (FIRST_INO..=last).filter(|ino| matches!(numbers.owner(*ino), Owner::Node(_))).count();
-                assert_eq!(named + usize::from(numbers.adds_lost_found()) + usize::from(orphans), usize::try_from(last - FIRST_INO + 1).unwrap());
+                assert_eq!(named + usize::from(numbers.adds_lost_found()) + index_of(own.count()), index_of(last - FIRST_INO + 1));
                 if let Some(own) = tree.lookup("lost+found").filter(|own| tree.node(*own).is_directory()) {
                     assert_eq!(numbers.of(own), FIRST_INO);
                 }

@@ -1,7 +1,7 @@
 //! Placement: which blocks each inode gets.
 //!
 //! Everything that is no fixed metadata goes upwards through the free runs, in one order: the resize inode's index block, the
-//! journal, all directories in tree order, xattr blocks and long link targets, then the contents of files in tree order. So
+//! journal, the file of orphans, quota files, all directories in tree order, xattr blocks and long link targets, then the contents of files in tree order. So
 //! directories lie near each other, files that are neighbours in the tree are neighbours on disk, each file is one extent
 //! unless fixed metadata, 32,768 blocks or a hole part it, and the end of the disk stays free in one piece.
 //!
@@ -87,6 +87,11 @@ impl Placement {
         }
         let runs = &self.runs[index_of(self.first_run[index_of(ino)]) + data..];
         &runs[..runs.partition_point(|run| matches!(run.kind, RunKind::Tree | RunKind::Map(_)) && run.owner == ino)]
+    }
+
+    /// Blocks of an inode, those that map it included.
+    pub(super) fn blocks(&self, ino: u32) -> u64 {
+        self.extents(ino).iter().chain(self.tree(ino)).map(|run| u64::from(run.count)).sum()
     }
 
     /// The position of the run that holds `block`, or of the first one after it.

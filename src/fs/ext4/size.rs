@@ -151,6 +151,7 @@ pub(super) fn parts(geometry: &Geometry, demand: &Demand) -> Vec<SizePart> {
         ("directories", demand.directory_blocks),
         ("symbolic links", demand.symlink_blocks),
         ("xattrs", demand.xattr_blocks),
+        ("quota", demand.quota_blocks),
         (if geometry.features.has(Feature::Extent) { "extent trees" } else { "block maps" }, demand.tree_blocks + own_tree_blocks(geometry)),
         ("journal", geometry.journal_blocks),
         ("file of orphans", geometry.orphan_blocks),

@@ -10,6 +10,7 @@ use super::groups::{high32, low16, low32};
 use super::layout::Ext4Layout;
 use super::numbers::Owner;
 use super::options::{LABEL_MAX_BYTES, Options};
+use super::quota::Kind;
 use super::size;
 use crate::error::{Error, Result};
 use crate::guid::Guid;
@@ -79,6 +80,9 @@ impl Ext4Layout {
             s_checksum_type: if self.csum.is_on() { CHECKSUM_CRC32C } else { 0 },
             s_checksum_seed: if features.has(Feature::MetadataCsumSeed) { self.csum.seed() } else { 0 },
             s_orphan_file_inum: if geometry.orphan_blocks > 0 { self.survey.numbers.of_own(Owner::Orphans) } else { 0 },
+            s_usr_quota_inum: self.survey.numbers.of_own(Owner::Quota(Kind::User)),
+            s_grp_quota_inum: self.survey.numbers.of_own(Owner::Quota(Kind::Group)),
+            s_prj_quota_inum: self.survey.numbers.of_own(Owner::Quota(Kind::Project)),
             s_def_resuid: self.options.reserved_owner.0,
             s_def_resgid: self.options.reserved_owner.1,
             s_overhead_clusters: low32(geometry.fixed_blocks() + geometry.journal_blocks),

@@ -7,6 +7,7 @@ use super::mapping::{Mapping, Piece};
 use super::numbers::{Numbers, Own};
 use super::options::Options;
 use super::place::block_ranges;
+use super::quota::Quotas;
 use super::xattrs::{Room, XattrBlocks};
 use crate::error::{Error, Result};
 use crate::tree::{FileData, NAME_MAX_BYTES, Node, NodeId, NodeKind, Tree};
@@ -24,13 +25,15 @@ pub(super) struct Demand {
     pub(super) file_blocks: u64,
     pub(super) symlink_blocks: u64,
     pub(super) xattr_blocks: u64,
+    /// Blocks of the quota files.
+    pub(super) quota_blocks: u64,
     /// Nodes of extent trees, as many as there are at least: more where fixed metadata parts files.
     pub(super) tree_blocks: u64,
 }
 
 impl Demand {
     pub(super) fn blocks(&self) -> u64 {
-        self.directory_blocks + self.file_blocks + self.symlink_blocks + self.xattr_blocks + self.tree_blocks
+        self.directory_blocks + self.file_blocks + self.symlink_blocks + self.xattr_blocks + self.quota_blocks + self.tree_blocks
     }
 }
 
@@ -40,6 +43,7 @@ pub(super) struct Survey {
     pub(super) numbers: Numbers,
     pub(super) directories: Directories,
     pub(super) xattrs: XattrBlocks,
+    pub(super) quotas: Quotas,
     /// Files whose holes are allocated; ascending.
     preallocated: Vec<NodeId>,
     pub(super) mapping: Mapping,
@@ -74,7 +78,12 @@ impl Survey {
         let room = Room { region_bytes, block_bytes: usize_of(block_bytes) };
         let xattrs = XattrBlocks::plan(tree, room)?;
         demand.xattr_blocks = u64_of(xattrs.blocks.len());
-        Ok(Self { numbers, directories, xattrs, preallocated, mapping: limits.mapping, demand })
+        let quotas = Quotas::new(tree, options.features)?;
+        for blocks in quotas.iter().map(|file| file.blocks(block_bytes)) {
+            demand.quota_blocks += blocks;
+            demand.tree_blocks += limits.mapping.least_nodes(std::iter::once((0, blocks)));
+        }
+        Ok(Self { numbers, directories, xattrs, quotas, preallocated, mapping: limits.mapping, demand })
     }
 }
 

@@ -16,6 +16,8 @@ pub const EXTRA_ISIZE: u16 = 32;
 pub const I_BLOCK_BYTES: usize = 60;
 /// `i_flags`: `i_block` is the root of an extent tree.
 pub const EXTENTS_FL: u32 = 0x8_0000;
+/// `i_flags`: nobody may change the file.
+pub const IMMUTABLE_FL: u32 = 0x10;
 /// `i_flags`: the directory has a hash index.
 pub const INDEX_FL: u32 = 0x1000;
 /// `i_flags`: the inode holds the value of an xattr.

@@ -12,6 +12,7 @@ mod features;
 mod group;
 mod inode;
 mod journal;
+mod quota;
 mod superblock;
 mod xattr;
 
@@ -22,10 +23,14 @@ pub use features::{compat, incompat, ro_compat};
 pub use group::{BLOCK_UNINIT, DESCRIPTOR_BYTES, DESCRIPTOR_BYTES_SMALL, GroupChecksum, GroupDescriptor, INODE_UNINIT, INODE_ZEROED};
 pub(super) use inode::set_inode_checksum;
 pub use inode::{
-    EA_INODE_FL, EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, INDEX_FL, INLINE_DATA_FL, INODE_BYTES_MIN, INODE_FIELDS_BYTES, Inode, LINK_MAX, TIME_MAX_SECONDS,
-    TIME_MAX_SECONDS_SMALL, TIME_MIN_SECONDS, decode_time, encode_time, mode,
+    EA_INODE_FL, EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, IMMUTABLE_FL, INDEX_FL, INLINE_DATA_FL, INODE_BYTES_MIN, INODE_FIELDS_BYTES, Inode, LINK_MAX,
+    TIME_MAX_SECONDS, TIME_MAX_SECONDS_SMALL, TIME_MIN_SECONDS, decode_time, encode_time, mode,
 };
 pub use journal::{JOURNAL_MAGIC, JOURNAL_SUPERBLOCK_BYTES, JOURNAL_SUPERBLOCK_V2, JournalSuperblock};
+pub use quota::{
+    QUOTA_BLOCK_BYTES, QUOTA_ENTRIES_PER_LEAF, QUOTA_ENTRY_BYTES, QUOTA_FILE_MAX_BYTES, QUOTA_GRACE_SECONDS, QUOTA_HEADER_BYTES, QUOTA_LEAF_HEADER_BYTES,
+    QUOTA_MAGICS, QUOTA_TREE_DEPTH, QUOTA_TREE_ROOT, QUOTA_VERSION, QuotaEntry, QuotaHeader, QuotaLeafHeader,
+};
 pub use superblock::{FLAGS_SIGNED_HASH, HASH_HALF_MD4, STATE_VALID, SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC, SUPERBLOCK_OFFSET_BYTES, Superblock};
 pub use xattr::{XATTR_BLOCK_HEADER_BYTES, XATTR_ENTRY_BYTES, XATTR_MAGIC, XattrBlockHeader, XattrEntry, entry_hash, name_index};
 
@@ -33,6 +38,10 @@ pub use xattr::{XATTR_BLOCK_HEADER_BYTES, XATTR_ENTRY_BYTES, XATTR_MAGIC, XattrB
 pub const FIRST_INO: u32 = 11;
 /// The root directory.
 pub const ROOT_INO: u32 = 2;
+/// The quota file of users.
+pub const USR_QUOTA_INO: u32 = 3;
+/// The quota file of groups.
+pub const GRP_QUOTA_INO: u32 = 4;
 /// The inode that holds the descriptor blocks reserved for growth.
 pub const RESIZE_INO: u32 = 7;
 /// The journal.
