@@ -97,6 +97,20 @@ fn the_recipe_builds() {
     assert!(folder.path().join("web.vhd.import-image.json").exists());
 }
 
+#[test]
+fn the_settings_of_ext4_are_a_recipe_s_and_build() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("rootfs")).unwrap();
+    fs::write(folder.path().join("rootfs/file"), "contents").unwrap();
+    fs::write(folder.path().join("image.toml"), format!("name = \"data\"\n{}", block("ext4"))).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rootvol"));
+    let output = run(command.args(["plan", "--recipe", "image.toml"]).current_dir(folder.path()));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("inode tables") && said.contains("journal"), "{said}");
+    // The long run is of a test that there is.
+    assert!(block("long").contains("--test ext4 random") && include_str!("ext4/random.rs").contains("PROPTEST_CASES"));
+}
+
 /// One run of the bench, with the program that the tests have: that it works, not how fast it is.
 #[test]
 fn the_bench_prints_its_table() {
@@ -111,7 +125,7 @@ fn the_bench_prints_its_table() {
 
 #[test]
 fn every_code_block_is_known_to_these_tests() {
-    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "bench", "long"];
+    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "bench", "ext4", "long"];
     let lines: Vec<&str> = README.lines().collect();
     let mut inside = false;
     for (at, line) in lines.iter().enumerate() {
