@@ -28,12 +28,13 @@ struct Shape {
     grown: &'static [u64],
 }
 
-/// All but the first are further disks of one guest, whose root filesystem is the first. A boot that grows to 2 TiB takes ten
-/// seconds for every filesystem that does, one to 100 GiB a second or two.
+/// All but the first are further disks of one guest, whose root filesystem is the first. Growth to 2 TiB takes ten seconds and
+/// more for each, that to 100 GiB a second or two.
 const SHAPES: &[Shape] = &[
-    // 1 TiB is reserved for growth: 1,024 times the size. Beyond, the kernel changes to meta_bg.
+    // Descriptors are reserved for growth to 1,024 times the size; beyond, the kernel changes to meta_bg: here at 1 TiB,
     Shape { name: "default", ext4: "", built: "1 GiB", grown: &[100 * GIB, 2 * TIB] },
-    Shape { name: "tiny", ext4: "", built: "64 MiB", grown: &[100 * GIB, 2 * TIB] },
+    // and here at 64 GiB.
+    Shape { name: "tiny", ext4: "", built: "64 MiB", grown: &[100 * GIB] },
     Shape { name: "no-journal", ext4: "journal = \"none\"", built: "1 GiB", grown: &[100 * GIB] },
     Shape { name: "lazy-tables", ext4: "lazy_inode_tables = true", built: "1 GiB", grown: &[100 * GIB] },
     // Groups of 8 MiB, so many that growth takes its time; 33 GiB are reserved.
@@ -187,7 +188,7 @@ fn ready() -> Option<(PathBuf, PathBuf)> {
 fn boot(image: &Path, marker: &str, settings: &[(&str, &str)]) -> String {
     let log = image.with_extension("serial.log");
     let mut command = tool("boot_image.sh");
-    command.arg(image).args(["raw", "uefi", marker]).envs([("WRITE", "1"), ("WAIT_POWEROFF", "1"), ("TIMEOUT", "300")]).env("SERIAL_LOG", &log);
+    command.arg(image).args(["raw", "uefi", marker]).envs([("WRITE", "1"), ("WAIT_POWEROFF", "1"), ("TIMEOUT", "600")]).env("SERIAL_LOG", &log);
     let output = command.envs(settings.iter().copied()).output().unwrap();
     let serial = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
     assert!(output.status.success(), "{}\n--- the whole serial log:\n{serial}", String::from_utf8_lossy(&output.stderr));
@@ -322,4 +323,56 @@ fn growpart_and_resize2fs_grow_every_shape_from_1_gib_to_100_gib_and_on_to_2_tib
             images[at].judge_written(step + 1, built[at]);
         }
     }
+}
+
+/// As cloud images do it: a unit of the guest grows the partition, fstab asks systemd to grow the filesystem behind it.
+const GROWFS: &str = r#"
+[partition.ext4]
+uuid = "7d1f0c1e-2f8e-4e3e-8f5a-0d6b0a1c9e42"
+[boot]
+loader = "systemd-boot"
+initramfs = "none"
+cmdline = "rw console=ttyS0 rootvol.heavy"
+[[file]]
+path = "/etc/fstab"
+content = "UUID=7d1f0c1e-2f8e-4e3e-8f5a-0d6b0a1c9e42 / ext4 rw,x-systemd.growfs 0 1\n"
+[[file]]
+path = "/etc/systemd/system/grow-partition.service"
+content = """
+[Unit]
+Description=Grow the partition of the root filesystem
+DefaultDependencies=no
+After=systemd-remount-fs.service
+Before=systemd-growfs@-.service systemd-growfs-root.service
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/growpart /dev/nvme0n1 2
+StandardOutput=journal+console
+"""
+[[file]]
+path = "/etc/systemd/system/local-fs.target.wants/grow-partition.service"
+symlink = "../grow-partition.service"
+[[file]]
+path = "/etc/rootvol-extra"
+mode = "0755"
+content = """
+#!/bin/sh
+systemctl show --property=Id,Result,ExecMainStatus,ActiveState 'systemd-growfs*' grow-partition.service
+journalctl --no-pager --boot --unit 'systemd-growfs*' --unit grow-partition.service
+"""
+"#;
+
+#[test]
+fn systemd_grows_the_root_filesystem_from_1_gib_to_100_gib() {
+    let Some(trees) = ready() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::build(folder.path(), "growfs", 2, &bootable_recipe("growfs", &trees, "1 GiB", "", GROWFS));
+    image.enlarge(100 * GIB);
+    let serial = boot(&image.path, "ROOTVOL-HEAVY-OK", &[]);
+    assert!(serial.contains("Successfully resized \"/\""), "systemd-growfs did nothing:\n{serial}");
+    assert!(serial.contains("rootvol: failed 0"), "units failed:\n{serial}");
+    // That the copy of the GPT was not at the end of the enlarged disk is expected.
+    let complaint = serial.lines().find(|line| line.starts_with("rootvol: klog") && !line.contains("GPT:"));
+    assert_eq!(complaint, None, "the guest's kernel complained:\n{serial}");
+    image.judge(100 * GIB);
 }

@@ -31,14 +31,15 @@ pub fn root() -> bool {
     root
 }
 
-/// A file of the lab (`tests/tools/make-debian-tree.sh` makes it), or a visible skip.
+/// A file of the lab (the scripts `make-*.sh` of `tests/tools` make them), or a visible skip.
 pub fn lab(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("ROOTVOL_LAB").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lab"), PathBuf::from);
     let file = folder.join(name);
     if file.exists() {
         return Some(file);
     }
-    skip(&format!("{} is not there; tests/tools/make-debian-tree.sh makes it", file.display()));
+    let script = if name.starts_with("growth") { "make-growth-tools.sh" } else { "make-debian-tree.sh" };
+    skip(&format!("{} is not there; tests/tools/{script} makes it", file.display()));
     None
 }
 

@@ -45,7 +45,7 @@ impl Drop for Mounted {
     }
 }
 
-fn join(root: &Path, path: &[u8]) -> PathBuf {
+pub(crate) fn join(root: &Path, path: &[u8]) -> PathBuf {
     root.join(OsStr::from_bytes(path))
 }
 

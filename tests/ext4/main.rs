@@ -9,6 +9,7 @@ mod common;
 mod features;
 mod image;
 mod kernel;
+mod quotas;
 mod random;
 mod readers;
 mod sample;

@@ -8,8 +8,8 @@
 # nothing is installed, and Python, which growpart does not use, stays out.
 # resize2fs and systemd-growfs are in the Debian tree already.
 #
-# A tar that is newer than this script is left alone. Needs apt-get (with fresh
-# lists) and a Debian mirror, no root.
+# A tar that is newer than this script is left alone. Needs apt-get and a Debian
+# mirror; root only where the machine's package lists have to be renewed.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 usage() { sed -n '2,/^set -eu/p' "$0" | sed '$d; s/^# \{0,1\}//' >&2; exit 2; }
@@ -28,8 +28,12 @@ mkdir "$tmp/debs" "$tmp/all" "$tmp/tree"
 chmod 755 "$tmp"
 if [ "$(id -u)" = 0 ] && id _apt >/dev/null 2>&1; then chown _apt "$tmp/debs"; fi
 arch=amd64
-if ! (cd "$tmp/debs" && apt-get -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 download \
-    cloud-guest-utils "fdisk:$arch" "libfdisk1:$arch" "libreadline8:$arch") >"$tmp/log" 2>&1; then
+download() {
+  (cd "$tmp/debs" && apt-get -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 download \
+    cloud-guest-utils "fdisk:$arch" "libfdisk1:$arch" "libreadline8:$arch") >"$tmp/log" 2>&1
+}
+# The machine's package lists may be missing, or older than the mirror.
+if ! download && ! { [ "$(id -u)" = 0 ] && apt-get -qq update >"$tmp/log" 2>&1 && download; }; then
   tail -n 20 "$tmp/log" >&2
   echo "make-growth-tools: the packages cannot be had (apt-get update?)" >&2
   exit 1
