@@ -12,3 +12,4 @@ mod random;
 mod readers;
 mod sample;
 mod sizes;
+mod values;
