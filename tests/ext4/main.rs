@@ -14,3 +14,4 @@ mod random;
 mod readers;
 mod sample;
 mod sizes;
+mod values;

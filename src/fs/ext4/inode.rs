@@ -1,6 +1,8 @@
 //! Inode records: each is made when its block is rendered, from the tree and the placement.
 
-use super::format::{EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, IMMUTABLE_FL, INDEX_FL, INODE_FIELDS_BYTES, Inode, encode_time, mode, set_inode_checksum};
+use super::format::{
+    EA_INODE_FL, EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, IMMUTABLE_FL, INDEX_FL, INODE_FIELDS_BYTES, Inode, encode_time, mode, set_inode_checksum,
+};
 use super::groups::{high16, high32, low16, low32};
 use super::layout::Ext4Layout;
 use super::mapping::Mapping;
@@ -36,12 +38,12 @@ impl Ext4Layout {
             Owner::Quota(kind) => self.quota_inode(ino, kind),
             Owner::LostFound => Inode { i_links_count: 2, ..self.with_blocks(ino, self.own_inode(mode::DIRECTORY | 0o700, self.directory_bytes(None))) },
             Owner::Node(node) => {
-                let xattrs = self.tree.xattrs(self.tree.node(node).metadata.xattrs);
                 if let Some(region) = record.get_mut(INODE_FIELDS_BYTES..) {
-                    self.survey.xattrs.room.fill_inode(xattrs, region);
+                    self.survey.xattrs.fill_inode(&self.tree, &self.survey.numbers, self.tree.node(node).metadata.xattrs, region);
                 }
                 self.node_inode(ino, node)
             }
+            Owner::Value(value) => self.value_inode(ino, value),
         };
         let fields = record.len().min(INODE_FIELDS_BYTES);
         record[..fields].copy_from_slice(&inode.encode()[..fields]);
@@ -91,7 +93,26 @@ impl Ext4Layout {
             // Every inode that shares the block counts it.
             add_blocks(&mut inode, 1, self.geometry.block_bytes);
         }
+        // As does every inode that refers to a value.
+        add_blocks(&mut inode, self.survey.xattrs.values.blocks_of(metadata.xattrs, self.geometry.block_bytes), self.geometry.block_bytes);
         inode
+    }
+
+    /// An inode that holds the value of an xattr: the value's hash stands in place of the time of access, the number of entries that
+    /// refer to it in place of the time of change (high half) and the version (Linux, `ext4_xattr_inode_set_hash`, `_set_ref`).
+    fn value_inode(&self, ino: u32, number: u32) -> Inode {
+        let value = self.survey.xattrs.values.get(number);
+        let inode = self.with_blocks(ino, self.own_inode(mode::FILE | 0o600, value.len));
+        Inode {
+            i_links_count: 1,
+            i_flags: inode.i_flags | EA_INODE_FL,
+            i_atime: value.hash,
+            i_atime_extra: 0,
+            i_ctime: 0,
+            i_ctime_extra: 0,
+            l_i_version: value.references,
+            ..inode
+        }
     }
 
     fn links(&self, id: NodeId, node: &Node) -> u16 {

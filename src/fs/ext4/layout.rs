@@ -275,7 +275,7 @@ impl Ext4Layout {
             RunKind::Unwritten => out.fill(0),
             RunKind::Xattr => {
                 let block = self.survey.xattrs.blocks[usize_of(u64::from(run.owner))];
-                self.survey.xattrs.room.fill_block(self.tree.xattrs(block.set), block.sharers, run.start, self.csum, out);
+                self.survey.xattrs.fill_block(&self.tree, &self.survey.numbers, block, run.start, self.csum, out);
             }
             RunKind::ResizeIndex => {
                 out.fill(0);
@@ -312,6 +312,7 @@ impl Ext4Layout {
                     out[..superblock.len()].copy_from_slice(&superblock);
                 }
             }
+            Owner::Value(value) => self.survey.xattrs.render_value(&self.tree, value, number, out),
             Owner::Orphans => orphans::render(self.placement.block_of(ino, number), csum, out),
             Owner::Quota(kind) => self.survey.quotas.render(&self.usage, kind, number, out),
             Owner::Reserved | Owner::Resize => out.fill(0),

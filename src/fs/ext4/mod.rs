@@ -21,8 +21,9 @@
 //!   kernels wrote wrongly, and offers to change them.
 //!
 //! Refused in planning, with path and limit: symbolic links of over block size − 1 bytes, over 65,000 hard links, files of over 2^32 − 1
-//! blocks (with block maps or without huge_file: what these hold), xattrs that do not fit into an inode and one block (without ea_inode)
-//! or have no number in ext4, times outside of 1901 to 2446 (2038 with inodes of 128 bytes), filesystems of over 64 TiB.
+//! blocks (with block maps or without huge_file: what these hold), xattrs that do not fit into an inode and one block (their names alone,
+//! with the feature ea_inode) or have no number in ext4, times outside of 1901 to 2446 (2038 with inodes of 128 bytes), filesystems of
+//! over 64 TiB.
 
 mod blockmap;
 mod directory;
@@ -44,6 +45,7 @@ mod quota;
 mod size;
 mod summary;
 mod survey;
+mod values;
 mod xattrs;
 
 pub use features::{Feature, FeatureSet, Features};
@@ -167,6 +169,9 @@ fn place_all(tree: &Tree, survey: &Survey, geometry: &Geometry, fixed: &Fixed) -
     }
     for _ in &survey.xattrs.blocks {
         placer.put_xattr_block()?;
+    }
+    for (number, value) in (0..).zip(survey.xattrs.values.iter()) {
+        placer.put_inode(numbers.of_value(number), one(value.blocks(geometry.block_bytes)))?;
     }
     for (id, node) in tree.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::Symlink(_))) {
         debug_assert!(!node.is_directory());

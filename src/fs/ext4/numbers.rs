@@ -1,5 +1,6 @@
 //! Inode numbers: 1 to 10 are reserved, 11 is lost+found, then come the file of orphans and the quota file of projects, where there
-//! are such, then the nodes in tree order. Of the reserved ones, 3 and 4 are the quota files of users and groups.
+//! are such, then the nodes in tree order, then the values of xattrs that have inodes of their own. Of the reserved ones, 3 and 4 are the
+//! quota files of users and groups.
 //!
 //! A tree's own lost+found gets 11 too, so that an image that was read and is built again keeps its numbers. Only where the
 //! tree has something else under that name there is none, and what follows begins at 11.
@@ -31,6 +32,8 @@ pub(super) enum Owner {
     LostFound,
     /// A node of the tree.
     Node(NodeId),
+    /// The value of an xattr, by its number.
+    Value(u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub(super) struct Numbers {
     /// The filesystem's own inodes between lost+found and the nodes.
     own: Own,
     nodes: u32,
+    /// Values of xattrs, behind the last node.
+    values: u32,
 }
 
 /// Which inodes of its own a filesystem has that not every one has. All but the quota files of users and groups lie behind lost+found.
@@ -83,7 +88,15 @@ impl Numbers {
         };
         let nodes = u32::try_from(tree.node_count()).ok().filter(|nodes| *nodes < u32::MAX - 32);
         let nodes = nodes.ok_or_else(|| Error::limit(format!("{} inodes; ext4 numbers them with 32 bits", tree.node_count())))?;
-        Ok(Self { lost_found, own, nodes })
+        Ok(Self { lost_found, own, nodes, values: 0 })
+    }
+
+    /// These, with so many values of xattrs behind the last node.
+    pub(super) fn with_values(self, values: usize) -> Result<Self> {
+        let numbered = u32::try_from(values).ok().filter(|values| self.last_node().checked_add(*values).is_some_and(|last| last < u32::MAX));
+        let values =
+            numbered.ok_or_else(|| Error::limit(format!("{} inodes and {values} for values of xattrs; ext4 numbers them with 32 bits", self.nodes)))?;
+        Ok(Self { values, ..self })
     }
 
     /// Whether the filesystem gets a lost+found that the tree does not have.
@@ -93,6 +106,10 @@ impl Numbers {
 
     /// The highest number in use; all below it are in use or reserved.
     pub(super) fn last(&self) -> u32 {
+        self.last_node() + self.values
+    }
+
+    fn last_node(&self) -> u32 {
         // The root is not among those behind lost+found, and a lost+found of the tree's own is one of them.
         match self.lost_found {
             LostFound::Added => FIRST_INO + self.own.count() + self.nodes - 1,
@@ -128,6 +145,11 @@ impl Numbers {
         }
     }
 
+    /// The number of the inode of a value.
+    pub(super) fn of_value(&self, value: u32) -> u32 {
+        self.last_node() + 1 + value
+    }
+
     /// What the number `rank` places behind lost+found is for.
     fn owner_behind(&self, rank: u32) -> Owner {
         if let Some(own) = self.own.list().nth(index_of(rank)) {
@@ -145,6 +167,9 @@ impl Numbers {
     pub(super) fn owner(&self, ino: u32) -> Owner {
         if ino > self.last() {
             return Owner::Reserved;
+        }
+        if ino > self.last_node() {
+            return Owner::Value(ino - self.last_node() - 1);
         }
         match ino {
             ROOT_INO => Owner::Node(NodeId::ROOT),
@@ -208,6 +233,9 @@ mod tests {
                     assert_eq!(numbers.of(own), FIRST_INO);
                 }
                 assert_eq!(numbers.owner(last + 1), Owner::Reserved);
+                let numbers = numbers.with_values(2).unwrap();
+                assert_eq!([1, 2, 3].map(|more| numbers.owner(last + more)), [Owner::Value(0), Owner::Value(1), Owner::Reserved]);
+                assert_eq!((numbers.of_value(1), numbers.last(), numbers.owner(last)), (last + 2, last + 2, numbers.with_values(0).unwrap().owner(last)));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::directory::{Directories, Form, LOST_FOUND_BYTES};
 use super::features::Feature;
-use super::format::{I_BLOCK_BYTES, INODE_BYTES_MIN, INODE_FIELDS_BYTES, LINK_MAX, TIME_MAX_SECONDS, TIME_MAX_SECONDS_SMALL, encode_time};
+use super::format::{Csum, I_BLOCK_BYTES, INODE_BYTES_MIN, INODE_FIELDS_BYTES, LINK_MAX, TIME_MAX_SECONDS, TIME_MAX_SECONDS_SMALL, encode_time};
 use super::mapping::{Mapping, Piece};
 use super::numbers::{Numbers, Own};
 use super::options::Options;
@@ -61,7 +61,7 @@ impl Survey {
         let limits = Limits::new(options);
         check_names(tree)?;
         let block_bytes = u64::from(options.block_bytes);
-        let mut demand = Demand { inodes: u64::from(numbers.last()), ..Demand::default() };
+        let mut demand = Demand::default();
         for (id, node) in tree.nodes() {
             check(id, node, tree, &limits).map_err(|error| error.at_path(tree.path_of(id)))?;
             count(tree, id, node, preallocated.binary_search(&id).is_ok(), &limits, &mut demand);
@@ -76,8 +76,15 @@ impl Survey {
         }
         let region_bytes = usize::from(options.inode_bytes).saturating_sub(INODE_FIELDS_BYTES);
         let room = Room { region_bytes, block_bytes: usize_of(block_bytes) };
-        let xattrs = XattrBlocks::plan(tree, room)?;
+        let xattrs = XattrBlocks::plan(tree, room, options.features.has(Feature::EaInode).then(|| Csum::of_uuid(options.uuid.as_bytes())))?;
         demand.xattr_blocks = u64_of(xattrs.blocks.len());
+        for value in xattrs.values.iter() {
+            let blocks = value.blocks(block_bytes);
+            demand.xattr_blocks += blocks;
+            demand.tree_blocks += limits.mapping.least_nodes(std::iter::once((0, blocks)));
+        }
+        let numbers = numbers.with_values(xattrs.values.iter().len())?;
+        demand.inodes = u64::from(numbers.last());
         let quotas = Quotas::new(tree, options.features)?;
         for blocks in quotas.iter().map(|file| file.blocks(block_bytes)) {
             demand.quota_blocks += blocks;

@@ -7,12 +7,17 @@
 //! POSIX ACLs come in the form of the system calls (version 2, 8 bytes an entry) and go to disk in ext4's own (version 1, 4
 //! bytes an entry that names no user or group).
 //!
+//! With the feature ea_inode a set that does not fit moves its largest values, one after the other, into inodes of their own (see
+//! `values`) until it does.
+//!
 //! Refused: prefixes that ext4 has no number for, ACLs that are none, a set that does not fit.
 
 use super::format::{Csum, XATTR_BLOCK_HEADER_BYTES, XATTR_ENTRY_BYTES, XATTR_MAGIC, XattrBlockHeader, XattrEntry, entry_hash, name_index};
+use super::numbers::Numbers;
+use super::values::{Collector, Values};
 use crate::error::{Error, Result, escape};
-use crate::tree::{NodeId, Tree, Xattr, XattrSetId};
-use crate::units::index_of;
+use crate::tree::{NodeId, NodeKind, Tree, Xattr, XattrSetId};
+use crate::units::{index_of, u64_of, usize_of};
 use std::borrow::Cow;
 
 /// Inodes that share one block at most (`EXT4_XATTR_REFCOUNT_MAX`).
@@ -39,12 +44,27 @@ struct OnDisk<'a> {
     index: u8,
     name: &'a [u8],
     value: Cow<'a, [u8]>,
+    /// Whether the value has an inode of its own, and which.
+    moved: Option<Moved>,
+}
+
+/// The inode that a value has of its own; zeros before it has a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Moved {
+    ino: u32,
+    hash: u32,
+    /// The entry lies in the block if it fits there.
+    outside: bool,
 }
 
 impl OnDisk<'_> {
     /// Bytes that the attribute takes, wherever it lies.
     fn bytes(&self) -> usize {
-        (XATTR_ENTRY_BYTES + self.name.len()).next_multiple_of(4) + self.value.len().next_multiple_of(4)
+        self.entry_bytes() + if self.moved.is_some() { 0 } else { self.value.len().next_multiple_of(4) }
+    }
+
+    fn entry_bytes(&self) -> usize {
+        (XATTR_ENTRY_BYTES + self.name.len()).next_multiple_of(4)
     }
 
     /// Lower comes into the inode first.
@@ -85,7 +105,7 @@ fn on_disk(set: &[Xattr]) -> Result<Vec<OnDisk<'_>>> {
             }
             _ => Cow::Borrowed(&xattr.value[..]),
         };
-        all.push(OnDisk { index, name, value });
+        all.push(OnDisk { index, name, value, moved: None });
     }
     all.sort_unstable_by(|a, b| (a.index, a.name.len(), a.name).cmp(&(b.index, b.name.len(), b.name)));
     Ok(all)
@@ -119,16 +139,19 @@ fn choose_for_inode(all: &[OnDisk<'_>], inode_room: usize, block_room: usize) ->
     let total: usize = all.iter().map(OnDisk::bytes).sum();
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by_key(|at| all[*at].rank());
-    let mut chosen = vec![false; all.len()];
-    let mut used = 0;
-    for at in order {
-        if used + all[at].bytes() <= inode_room {
-            chosen[at] = true;
-            used += all[at].bytes();
+    let outside = |at: usize| all[at].moved.is_some_and(|moved| moved.outside);
+    for all_inside in [false, true] {
+        let mut chosen = vec![false; all.len()];
+        let mut used = 0;
+        for at in order.iter().copied().filter(|at| all_inside || !outside(*at)) {
+            if used + all[at].bytes() <= inode_room {
+                chosen[at] = true;
+                used += all[at].bytes();
+            }
         }
-    }
-    if total - used <= block_room {
-        return Some(chosen);
+        if total - used <= block_room {
+            return Some(chosen);
+        }
     }
     let best = best_filling(all, inode_room);
     let used: usize = all.iter().zip(&best).filter(|(_, chosen)| **chosen).map(|(xattr, _)| xattr.bytes()).sum();
@@ -169,27 +192,51 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// The attributes in the inode and those in a block.
-    fn split<'a>(self, set: &'a [Xattr]) -> Result<(Vec<OnDisk<'a>>, Vec<OnDisk<'a>>)> {
-        let all = on_disk(set)?;
-        let (inode_room, block_room) = (inode_room(self.region_bytes), block_room(self.block_bytes));
-        let chosen = choose_for_inode(&all, inode_room, block_room).ok_or_else(|| {
-            let needed: usize = all.iter().map(OnDisk::bytes).sum();
-            let largest = all.iter().map(OnDisk::bytes).max().unwrap_or(0);
-            let name = set.iter().max_by_key(|xattr| xattr.value.len()).map_or_else(String::new, |xattr| escape(&xattr.name));
-            Error::limit(format!(
-                "xattrs of {needed} bytes (the largest, {name}, {largest}); an inode of this filesystem holds {inode_room} and one block {block_room}"
-            ))
-        })?;
+    /// Which attributes go into the inode, by position; `None` if no choice lets the rest fit into a block.
+    fn choose(self, all: &[OnDisk<'_>]) -> Option<Vec<bool>> {
+        choose_for_inode(all, inode_room(self.region_bytes), block_room(self.block_bytes))
+    }
+
+    /// Marks values to be moved into inodes of their own, the largest first (of equal ones the last), until the rest fits or none is left.
+    fn move_values(self, all: &mut [OnDisk<'_>], outside: bool) {
+        let entries: usize = all.iter().map(OnDisk::entry_bytes).sum();
+        if entries > inode_room(self.region_bytes) + block_room(self.block_bytes) {
+            return;
+        }
+        while self.choose(all).is_none() {
+            let left = all.iter_mut().filter(|xattr| xattr.moved.is_none() && !xattr.value.is_empty());
+            let Some(largest) = left.max_by_key(|xattr| xattr.value.len()) else { return };
+            largest.moved = Some(Moved { outside, ..Moved::default() });
+        }
+    }
+
+    /// The attributes in the inode and those in a block; `None` if they do not fit.
+    fn split(self, all: Vec<OnDisk<'_>>) -> Option<(Vec<OnDisk<'_>>, Vec<OnDisk<'_>>)> {
+        let chosen = self.choose(&all)?;
         let (inside, outside) = all.into_iter().zip(chosen).partition::<Vec<_>, _>(|(_, chosen)| *chosen);
-        let strip = |list: Vec<(OnDisk<'a>, bool)>| list.into_iter().map(|(xattr, _)| xattr).collect();
-        Ok((strip(inside), strip(outside)))
+        let strip = |list: Vec<(_, bool)>| list.into_iter().map(|(xattr, _)| xattr).collect();
+        Some((strip(inside), strip(outside)))
+    }
+
+    /// The error for a set that does not fit.
+    fn too_small(self, set: &[Xattr], may_move: bool) -> Error {
+        let all = on_disk(set).unwrap_or_default();
+        let (inode_room, block_room) = (inode_room(self.region_bytes), block_room(self.block_bytes));
+        let holds = format!("an inode of this filesystem holds {inode_room} and one block {block_room}");
+        if may_move {
+            let names: usize = all.iter().map(OnDisk::entry_bytes).sum();
+            return Error::limit(format!("{} xattrs, of which the names alone take {names} bytes; {holds}", all.len()));
+        }
+        let needed: usize = all.iter().map(OnDisk::bytes).sum();
+        let largest = all.iter().map(OnDisk::bytes).max().unwrap_or(0);
+        let name = set.iter().max_by_key(|xattr| xattr.value.len()).map_or_else(String::new, |xattr| escape(&xattr.name));
+        Error::limit(format!("xattrs of {needed} bytes (the largest, {name}, {largest}); {holds} (the feature ea_inode gives large values room of their own)"))
     }
 
     /// Fills the part of an inode behind its fields.
-    pub(super) fn fill_inode(self, set: &[Xattr], region: &mut [u8]) {
+    fn fill_inode(self, all: Vec<OnDisk<'_>>, region: &mut [u8]) {
         region.fill(0);
-        let (inside, _) = self.split(set).expect("planning has checked every set");
+        let (inside, _) = self.split(all).expect("planning has checked every set");
         if !inside.is_empty() {
             region[..INODE_HEADER_BYTES].copy_from_slice(&XATTR_MAGIC.to_le_bytes());
             fill_entries(&mut region[INODE_HEADER_BYTES..], 0, &inside, false);
@@ -197,9 +244,9 @@ impl Room {
     }
 
     /// Fills the block number `block_number` that `sharers` inodes with this set share.
-    pub(super) fn fill_block(self, set: &[Xattr], sharers: u32, block_number: u64, csum: Csum, block: &mut [u8]) {
+    fn fill_block(self, all: Vec<OnDisk<'_>>, sharers: u32, block_number: u64, csum: Csum, block: &mut [u8]) {
         block.fill(0);
-        let (_, outside) = self.split(set).expect("planning has checked every set");
+        let (_, outside) = self.split(all).expect("planning has checked every set");
         let h_hash = fill_entries(block, XATTR_BLOCK_HEADER_BYTES, &outside, true);
         let mut header = XattrBlockHeader { h_magic: XATTR_MAGIC, h_refcount: sharers, h_blocks: 1, h_hash, ..XattrBlockHeader::default() };
         block[..XATTR_BLOCK_HEADER_BYTES].copy_from_slice(&header.encode());
@@ -214,21 +261,25 @@ fn fill_entries(area: &mut [u8], first: usize, xattrs: &[OnDisk<'_>], hashed: bo
     let small = |value: usize| u16::try_from(value).expect("an inode or block has under 64 KiB");
     let (mut at, mut end, mut all_hash) = (first, area.len(), 0_u32);
     for xattr in xattrs {
-        end -= xattr.value.len().next_multiple_of(4);
-        area[end..end + xattr.value.len()].copy_from_slice(&xattr.value);
-        let e_hash = if hashed { entry_hash(xattr.name, &xattr.value) } else { 0 };
-        all_hash = all_hash.rotate_left(16) ^ e_hash;
         let entry = XattrEntry {
             e_name_len: u8::try_from(xattr.name.len()).expect("names have at most 255 bytes"),
             e_name_index: xattr.index,
-            e_value_offs: if xattr.value.is_empty() { 0 } else { small(end) },
-            e_value_inum: 0,
-            e_value_size: u32::from(small(xattr.value.len())),
-            e_hash,
+            e_value_size: u32::try_from(xattr.value.len()).expect("values have at most 64 KiB"),
+            ..XattrEntry::default()
         };
+        let entry = if let Some(moved) = xattr.moved {
+            // The value's hash stands for the value.
+            XattrEntry { e_value_inum: moved.ino, e_hash: entry_hash(xattr.name, &moved.hash.to_le_bytes()), ..entry }
+        } else {
+            end -= xattr.value.len().next_multiple_of(4);
+            area[end..end + xattr.value.len()].copy_from_slice(&xattr.value);
+            let e_value_offs = if xattr.value.is_empty() { 0 } else { small(end) };
+            XattrEntry { e_value_offs, e_hash: if hashed { entry_hash(xattr.name, &xattr.value) } else { 0 }, ..entry }
+        };
+        all_hash = all_hash.rotate_left(16) ^ entry.e_hash;
         area[at..at + XATTR_ENTRY_BYTES].copy_from_slice(&entry.encode());
         area[at + XATTR_ENTRY_BYTES..][..xattr.name.len()].copy_from_slice(xattr.name);
-        at += (XATTR_ENTRY_BYTES + xattr.name.len()).next_multiple_of(4);
+        at += xattr.entry_bytes();
     }
     assert!(at + TERMINATOR_BYTES <= end, "planning has checked that entries and values fit");
     all_hash
@@ -241,26 +292,40 @@ pub(super) struct XattrBlock {
     pub(super) sharers: u32,
 }
 
-/// Which nodes have which block of attributes.
+/// Which nodes have which block of attributes, and which values have inodes of their own.
 #[derive(Debug)]
 pub(super) struct XattrBlocks {
-    pub(super) room: Room,
+    room: Room,
     pub(super) blocks: Vec<XattrBlock>,
     /// (node, number of its block), by node; only nodes that have one.
     of_node: Vec<(NodeId, u32)>,
+    pub(super) values: Values,
 }
 
 impl XattrBlocks {
-    /// Checks every set of the tree and gives blocks to the nodes that need one, in tree order.
-    pub(super) fn plan(tree: &Tree, room: Room) -> Result<Self> {
+    /// Checks every set of the tree and gives blocks to the nodes that need one, in tree order. With `hashes`, by which values are
+    /// hashed, large values may have inodes of their own.
+    pub(super) fn plan(tree: &Tree, room: Room, hashes: Option<Csum>) -> Result<Self> {
         let mut users: Vec<(XattrSetId, NodeId)> =
             tree.nodes().filter(|(_, node)| node.metadata.xattrs != XattrSetId::NONE).map(|(id, node)| (node.metadata.xattrs, id)).collect();
         users.sort_unstable();
-        let mut plan = Self { room, blocks: Vec::new(), of_node: Vec::new() };
+        let mut plan = Self { room, blocks: Vec::new(), of_node: Vec::new(), values: Values::default() };
+        let mut collector = Collector::new(hashes.unwrap_or(Csum::OFF));
         for same in users.chunk_by(|a, b| a.0 == b.0) {
             let (set, first) = same[0];
-            let (_, outside) = room.split(tree.xattrs(set)).map_err(|error| error.at_path(tree.path_of(first)))?;
-            if outside.is_empty() {
+            // e2fsck 1.47 takes a short symbolic link for a long one if it counts blocks and has no block of attributes.
+            let outside = same.iter().any(|(_, node)| matches!(tree.node(*node).kind, NodeKind::Symlink(_)));
+            let path = |error: Error| error.at_path(tree.path_of(first));
+            let mut all = on_disk(tree.xattrs(set)).map_err(path)?;
+            if hashes.is_some() {
+                room.move_values(&mut all, outside);
+            }
+            let chosen = room.choose(&all).ok_or_else(|| path(room.too_small(tree.xattrs(set), hashes.is_some())))?;
+            let blocks = if chosen.contains(&false) { same.len().div_ceil(index_of(XATTR_SHARERS_MAX)) } else { 0 };
+            for (position, (xattr, inside)) in all.into_iter().zip(chosen).enumerate().filter(|(_, (xattr, _))| xattr.moved.is_some()) {
+                collector.add((set, position, outside), xattr.value, if inside { same.len() } else { blocks })?;
+            }
+            if blocks == 0 {
                 continue;
             }
             for sharers in same.chunks(index_of(XATTR_SHARERS_MAX)) {
@@ -271,12 +336,43 @@ impl XattrBlocks {
             }
         }
         plan.of_node.sort_unstable();
+        plan.values = collector.finish();
         Ok(plan)
     }
 
     /// The number of the block of a node, if it has one.
     pub(super) fn of(&self, node: NodeId) -> Option<u32> {
         self.of_node.binary_search_by_key(&node, |(node, _)| *node).ok().map(|at| self.of_node[at].1)
+    }
+
+    /// The attributes of a set that was planned.
+    fn attributes<'a>(&self, tree: &'a Tree, numbers: &Numbers, set: XattrSetId) -> Vec<OnDisk<'a>> {
+        let mut all = on_disk(tree.xattrs(set)).expect("planning has checked every set");
+        for reference in self.values.of_set(set) {
+            let (ino, hash) = (numbers.of_value(reference.value), self.values.get(reference.value).hash);
+            all[index_of(reference.position)].moved = Some(Moved { ino, hash, outside: reference.outside });
+        }
+        all
+    }
+
+    /// Fills the part of an inode with this set behind its fields.
+    pub(super) fn fill_inode(&self, tree: &Tree, numbers: &Numbers, set: XattrSetId, region: &mut [u8]) {
+        self.room.fill_inode(self.attributes(tree, numbers, set), region);
+    }
+
+    /// Fills a block of attributes that lies at `block_number`.
+    pub(super) fn fill_block(&self, tree: &Tree, numbers: &Numbers, block: XattrBlock, block_number: u64, csum: Csum, out: &mut [u8]) {
+        self.room.fill_block(self.attributes(tree, numbers, block.set), block.sharers, block_number, csum, out);
+    }
+
+    /// Fills block `number` of the inode of a value.
+    pub(super) fn render_value(&self, tree: &Tree, value: u32, number: u64, out: &mut [u8]) {
+        out.fill(0);
+        let (set, position) = self.values.get(value).place();
+        let all = on_disk(tree.xattrs(set)).expect("planning has checked every set");
+        let rest = &all[position].value[usize_of(number * u64_of(out.len()))..];
+        let len = rest.len().min(out.len());
+        out[..len].copy_from_slice(&rest[..len]);
     }
 }
 

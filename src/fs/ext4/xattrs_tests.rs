@@ -41,7 +41,7 @@ fn acls_lose_the_unused_ids_and_nonsense_is_refused() {
 #[test]
 fn the_kernel_s_favourites_go_into_the_inode_first() {
     let list = set(&[("security.capability", 20), ("security.selinux", 30), ("user.aa", 4)]);
-    let (inside, outside) = ROOM.split(&list).unwrap();
+    let (inside, outside) = ROOM.split(on_disk(&list).unwrap()).unwrap();
     assert_eq!(inside.iter().map(|xattr| xattr.name).collect::<Vec<_>>(), [b"aa".as_slice(), b"selinux"]);
     assert_eq!(outside.iter().map(|xattr| xattr.name).collect::<Vec<_>>(), [b"capability"]);
 }
@@ -61,11 +61,11 @@ fn sets_fit_to_the_last_byte_and_not_beyond() {
         (vec![("security.aaaa", 4), ("security.bbbb", 4), ("user.c", 68), ("user.d", 4041 - 48)], false),
     ] {
         let list = set(&list);
-        let split = ROOM.split(&list);
-        assert_eq!(split.is_ok(), fits, "{:?}", list.iter().map(|xattr| (escape(&xattr.name), xattr.value.len())).collect::<Vec<_>>());
+        let split = ROOM.split(on_disk(&list).unwrap());
+        assert_eq!(split.is_some(), fits, "{:?}", list.iter().map(|xattr| (escape(&xattr.name), xattr.value.len())).collect::<Vec<_>>());
         if fits {
-            ROOM.fill_inode(&list, &mut [0xff; 96]);
-            ROOM.fill_block(&list, 1, 1, Csum::of_seed(1), &mut [0xff; 4096]);
+            ROOM.fill_inode(on_disk(&list).unwrap(), &mut [0xff; 96]);
+            ROOM.fill_block(on_disk(&list).unwrap(), 1, 1, Csum::of_seed(1), &mut [0xff; 4096]);
         }
     }
 }
@@ -74,14 +74,14 @@ fn sets_fit_to_the_last_byte_and_not_beyond() {
 fn entries_and_values_are_found_again() {
     let list = vec![Xattr::new("user.b", b"beta"), Xattr::new("user.empty", b""), Xattr::new("trusted.a", vec![1; 200]), Xattr::new("user.a", b"12345")];
     let mut block = vec![0xff; 4096];
-    ROOM.fill_block(&list, 3, 77, Csum::of_seed(9), &mut block);
+    ROOM.fill_block(on_disk(&list).unwrap(), 3, 77, Csum::of_seed(9), &mut block);
     let header = XattrBlockHeader::decode(&block[..32].try_into().unwrap());
     assert_eq!((header.h_magic, header.h_refcount, header.h_blocks), (XATTR_MAGIC, 3, 1));
     let mut unsigned = block.clone();
     unsigned[0x10..0x14].fill(0);
     assert_eq!(header.h_checksum, Csum::of_seed(9).over(&[&77_u64.to_le_bytes(), &unsigned]));
     let mut region = vec![0xff; 96];
-    ROOM.fill_inode(&list, &mut region);
+    ROOM.fill_inode(on_disk(&list).unwrap(), &mut region);
     assert_eq!(region[..4], XATTR_MAGIC.to_le_bytes());
     let mut found = Vec::new();
     for (area, first) in [(&block[..], 32), (&region[4..], 0)] {
