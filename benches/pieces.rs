@@ -1,7 +1,9 @@
-//! The pieces of a build, each by itself: `cargo bench --bench pieces`.
+//! The pieces of a build, each by itself: `cargo bench --bench pieces`; `-- million` gives the planning of 1,000,000 entries alone.
 //!
 //! Hashing is given for every kernel that this processor has; `Portable` is the crate sha2. The pipeline fills, hashes and
 //! delivers to a sink that looks at nothing, from contents that cost a copy.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench: it prints")]
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rootvol::checksum::is_zero;
@@ -19,6 +21,10 @@ use std::sync::Arc;
 
 fn main() {
     let mut criterion = Criterion::default().sample_size(20).configure_from_args();
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    if filter.is_none_or(|filter| filter == "million") {
+        a_million_entries();
+    }
     hashing(&mut criterion);
     zero_scan(&mut criterion);
     planning(&mut criterion);
@@ -60,6 +66,58 @@ fn planning(criterion: &mut Criterion) {
     group.finish();
 }
 
+const MILLION: u32 = 1_000_000;
+const MILLION_LEN: usize = 1_000_000;
+
+/// Counts what is allocated, so that memory is told to the byte.
+#[global_allocator]
+static MEMORY: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
+
+/// What is promised of 1,000,000 entries: planning of as many a second and core, and the memory of each. In seconds of this
+/// thread's processor time, so that a busy machine tells the same; the fastest of five.
+fn a_million_entries() {
+    /// Seconds that this thread has run, of Linux (its documentation, "Scheduler statistics").
+    fn seconds() -> Option<f64> {
+        let nanoseconds = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse::<u64>().ok()?;
+        Some(std::time::Duration::from_nanos(nanoseconds).as_secs_f64())
+    }
+    /// Calls `make` and tells its result, its seconds, and the bytes an entry that it keeps and that it has at its peak.
+    fn measured<T>(make: impl FnOnce() -> T) -> (T, f64, [usize; 2]) {
+        let base = MEMORY.current_usage();
+        MEMORY.reset_peak_usage();
+        let start = seconds().unwrap_or_default();
+        let made = make();
+        let took = seconds().unwrap_or_default() - start;
+        let by_entry = |bytes: usize| bytes.saturating_sub(base) / MILLION_LEN;
+        (made, took, [by_entry(MEMORY.current_usage()), by_entry(MEMORY.peak_usage())])
+    }
+    if seconds().is_none() {
+        eprintln!("SKIPPED: 1,000,000 entries, as only Linux tells a thread's time");
+        return;
+    }
+    let mut best = [f64::INFINITY; 4];
+    let mut bytes = [[0; 2]; 3];
+    for _ in 0..5 {
+        let (builder, add, of_builder) = measured(|| builder(MILLION, 4000));
+        let before = MEMORY.current_usage();
+        let (tree, freeze, _) = measured(|| Arc::new(builder.freeze().expect("fewer entries than a tree holds")));
+        // Of the whole tree, which takes the builder's place.
+        let without = before.saturating_sub(of_builder[0] * MILLION_LEN);
+        let of_tree = [MEMORY.current_usage(), MEMORY.peak_usage()].map(|bytes| bytes.saturating_sub(without) / MILLION_LEN);
+        let (_planned, planning, of_plan) = measured(|| plan(&tree));
+        bytes = [of_builder, of_tree, of_plan];
+        for (best, seconds) in best.iter_mut().zip([add, freeze, planning, freeze + planning]) {
+            *best = best.min(seconds);
+        }
+    }
+    println!("1,000,000 entries, by seconds of one core; bytes an entry when done (at the peak)");
+    let names = ["add to a tree", "freeze the tree", "plan ext4", "freeze and plan"];
+    for (at, (name, seconds)) in names.into_iter().zip(best).enumerate() {
+        let memory = bytes.get(at).map(|[kept, peak]| format!("{kept} ({peak})")).unwrap_or_default();
+        println!("  {name:16} {seconds:.3} s, {:.2} million a second  {memory}", 1.0 / seconds);
+    }
+}
+
 fn pipeline(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pipeline to nowhere");
     for (files, length) in [(64, 2 << 20), (16_384, 4000)] {
@@ -80,13 +138,17 @@ fn pipeline(criterion: &mut Criterion) {
 
 /// `entries` files of `length` bytes, a thousand in a directory.
 fn tree(entries: u32, length: u64) -> Tree {
+    builder(entries, length).freeze().expect("fewer entries than a tree holds")
+}
+
+fn builder(entries: u32, length: u64) -> TreeBuilder {
     let metadata = Metadata { mode: 0o644, mtime: Timestamp::from_seconds(1_700_000_000), ..Metadata::default() };
     let mut builder = TreeBuilder::new();
     for number in 0..entries {
         let file = NewNode::File { content: ContentId(number), length, data: None };
         builder.add(format!("d{:04}/file-{number:07}", number / 1000), metadata, file).expect("a path and metadata that every tree takes");
     }
-    builder.freeze().expect("fewer entries than a tree holds")
+    builder
 }
 
 fn plan(tree: &Arc<Tree>) -> ext4::Ext4Layout {

@@ -14,7 +14,8 @@
 
 use super::xattr::Interner;
 use super::{
-    ByteRange, Device, ENTRIES_MAX, Entry, FileData, HolesId, Metadata, Node, NodeId, NodeKind, SYMLINKS_MAX, Timestamp, Tree, XattrSet, XattrSetId, split_path,
+    ByteRange, Device, ENTRIES_MAX, Entry, FileData, HolesId, Metadata, NAME_MAX_BYTES, Node, NodeId, NodeKind, PATH_MAX_BYTES, SYMLINKS_MAX, Timestamp, Tree,
+    XattrSet, XattrSetId, split_path,
 };
 use crate::error::{Error, Result};
 use crate::units::{ContentId, index_of, u64_of};
@@ -67,6 +68,9 @@ pub struct TreeBuilder {
     xattrs: Interner,
     /// The time of directories that are only implied.
     implied_time: Timestamp,
+    /// The directory part of the last path that was looked up, and its directory: entries come folder by folder. Empty
+    /// where there was none, and after a change of what is there, which may lead the path elsewhere.
+    last_folder: (Vec<u8>, NodeId),
 }
 
 impl Default for TreeBuilder {
@@ -88,6 +92,7 @@ impl TreeBuilder {
             holes: Vec::new(),
             xattrs: Interner::default(),
             implied_time: Timestamp::default(),
+            last_folder: (Vec::new(), NodeId::ROOT),
         }
     }
 
@@ -134,16 +139,15 @@ impl TreeBuilder {
 
     fn add_at(&mut self, path: &[u8], metadata: Metadata, node: NewNode<'_>) -> Result<NodeId> {
         check_metadata(&metadata)?;
-        let parts = split_path(path)?;
-        let Some((name, parents)) = parts.split_last() else {
+        let Some((directory, name)) = self.folder_and_name(path)? else {
             if !matches!(node, NewNode::Directory) {
                 return Err(Error::corrupt("the root must be a directory"));
             }
             self.set_directory(NodeId::ROOT, metadata);
             return Ok(NodeId::ROOT);
         };
-        let directory = self.resolve_directory(parents)?;
-        if let (NewNode::Directory, Some(entry)) = (node, self.find(directory, name)) {
+        let place = self.place(directory, name);
+        if let (NewNode::Directory, Some(entry)) = (node, place.entry) {
             let existing = self.entries[entry].node;
             if self.nodes[existing.index()].is_directory() {
                 self.set_directory(existing, metadata);
@@ -152,8 +156,35 @@ impl TreeBuilder {
         }
         let kind = self.store_kind(node)?;
         let id = self.push_node(Node { metadata, kind, links: 1, implied: false })?;
-        self.set_entry(directory, name, id)?;
+        self.set_place(place, directory, name, id)?;
         Ok(id)
+    }
+
+    /// The directory that an entry at `path` belongs into, made where it is missing, and the entry's name there; `None` for
+    /// the root.
+    fn folder_and_name<'a>(&mut self, path: &'a [u8]) -> Result<Option<(NodeId, &'a [u8])>> {
+        let (folder, last) = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(at) => (&path[..at], &path[at + 1..]),
+            None => (&[][..], path),
+        };
+        let is_known = *folder == *self.last_folder.0 && path.len() <= PATH_MAX_BYTES;
+        if is_known && !matches!(last, b"" | b"." | b"..") && last.len() <= NAME_MAX_BYTES && !last.contains(&0) {
+            return Ok(Some((self.last_folder.1, last)));
+        }
+        let parts = split_path(path)?;
+        let Some((name, parents)) = parts.split_last() else { return Ok(None) };
+        let directory = self.resolve_directory(parents)?;
+        if *name == last {
+            self.last_folder.0.clear();
+            self.last_folder.0.extend_from_slice(folder);
+            self.last_folder.1 = directory;
+        }
+        Ok(Some((directory, name)))
+    }
+
+    /// What was there may have led paths elsewhere.
+    fn forget_last_folder(&mut self) {
+        self.last_folder = (Vec::new(), NodeId::ROOT);
     }
 
     /// Adds another name for an existing node that is no directory.
@@ -166,19 +197,22 @@ impl TreeBuilder {
     }
 
     fn link_at(&mut self, path: &[u8], target: &[u8]) -> Result<NodeId> {
-        let shown = crate::error::escape(target);
-        let parts = split_path(path)?;
-        let (name, parents) = parts.split_last().ok_or_else(|| Error::corrupt("the root cannot be a hard link"))?;
-        let target_entry = self.find_path(target)?.ok_or_else(|| Error::corrupt(format!("a hard link to {shown}, which is not in the archive before it")))?;
+        let shown = || crate::error::escape(target);
+        if split_path(path)?.is_empty() {
+            return Err(Error::corrupt("the root cannot be a hard link"));
+        }
+        let target_entry =
+            self.find_path(target)?.ok_or_else(|| Error::corrupt(format!("a hard link to {}, which is not in the archive before it", shown())))?;
         let id = self.entries[target_entry].node;
         if self.nodes[id.index()].is_directory() {
-            return Err(Error::corrupt(format!("a hard link to the directory {shown}")));
+            return Err(Error::corrupt(format!("a hard link to the directory {}", shown())));
         }
-        let directory = self.resolve_directory(parents)?;
-        if self.find(directory, name) == Some(target_entry) {
+        let (directory, name) = self.folder_and_name(path)?.expect("the path is not the root's");
+        let place = self.place(directory, name);
+        if place.entry == Some(target_entry) {
             return Err(Error::corrupt("a hard link to itself"));
         }
-        self.set_entry(directory, name, id)?;
+        self.set_place(place, directory, name, id)?;
         Ok(id)
     }
 
@@ -194,6 +228,7 @@ impl TreeBuilder {
         if let Ok(found) = self.index.find_entry(hash, |at| index_of(*at) == entry) {
             found.remove();
         }
+        self.forget_last_folder();
         self.entries[entry].node = NodeId::ROOT;
         Ok(true)
     }
@@ -286,17 +321,16 @@ impl TreeBuilder {
     /// # Errors
     /// More entries than a tree holds.
     pub fn freeze(self) -> Result<Tree> {
-        let Self { nodes, mut entries, bytes, holes, xattrs, index, .. } = self;
+        let Self { nodes, entries, bytes, holes, xattrs, index, .. } = self;
         drop(index);
-        entries.retain(|entry| entry.node != NodeId::ROOT);
-        let name = |entry: &Entry| &bytes[index_of(entry.name.start)..][..index_of(entry.name.len)];
-        entries.sort_unstable_by(|a, b| a.parent.cmp(&b.parent).then_with(|| name(a).cmp(name(b))));
-        let first_of = |parent: NodeId| entries.partition_point(|entry| entry.parent < parent);
+        let (entries, first_of) = by_directory(entries, nodes.len(), &bytes);
+        let entries_of = |directory: NodeId| &entries[index_of(first_of[directory.index()])..index_of(first_of[directory.index() + 1])];
 
         // Depth first, without recursion: a directory's entries are pushed in reverse, so that the first pops first.
         const NOT_YET: NodeId = NodeId(u32::MAX);
         let mut new_number = vec![NOT_YET; nodes.len()];
         let mut frozen: Vec<Node> = Vec::with_capacity(nodes.len());
+        let mut directories = Vec::new();
         let mut pending = vec![NodeId::ROOT];
         while let Some(old) = pending.pop() {
             let number = &mut new_number[old.index()];
@@ -308,29 +342,26 @@ impl TreeBuilder {
             let node = nodes[old.index()];
             frozen.push(Node { links: 1, ..node });
             if node.is_directory() {
-                pending.extend(
-                    entries[first_of(old)..].iter().take_while(|entry| entry.parent == old).map(|entry| entry.node).collect::<Vec<_>>().into_iter().rev(),
-                );
+                directories.push(old);
+                pending.extend(entries_of(old).iter().rev().map(|entry| entry.node));
             }
         }
         drop(nodes);
-        entries.retain_mut(|entry| {
-            entry.parent = new_number[entry.parent.index()];
-            entry.node = new_number[entry.node.index()];
-            entry.parent != NOT_YET
-        });
-        drop(new_number);
-        entries.sort_unstable_by(|a, b| a.parent.cmp(&b.parent).then_with(|| name(a).cmp(name(b))));
-        let mut xattrs = xattrs.sets;
-        xattrs.renumber(frozen.iter_mut().map(|node| &mut node.metadata.xattrs));
+        // Directories came in the order of their new numbers; what none of them leads to is left behind.
         let mut first_entry = vec![0_u32; frozen.len() + 1];
-        for entry in &entries {
-            first_entry[entry.parent.index() + 1] += 1;
+        let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+        for directory in directories {
+            let parent = new_number[directory.index()];
+            let own = entries_of(directory);
+            kept.extend(own.iter().map(|entry| Entry { parent, node: new_number[entry.node.index()], name: entry.name }));
+            first_entry[parent.index() + 1] = u32::try_from(own.len()).map_err(|_| Error::limit("over 2^32 entries"))?;
         }
         for at in 1..first_entry.len() {
             first_entry[at] += first_entry[at - 1];
         }
-        Ok(Tree { nodes: frozen, entries, first_entry, bytes, holes, xattrs })
+        let mut xattrs = xattrs.sets;
+        xattrs.renumber(frozen.iter_mut().map(|node| &mut node.metadata.xattrs));
+        Ok(Tree { nodes: frozen, entries: kept, first_entry, bytes, holes, xattrs })
     }
 
     /// The directory that `parts` lead to, through links, making what is missing.
@@ -494,7 +525,13 @@ impl TreeBuilder {
 
     /// Makes `name` in `directory` name `node`, in place of what it named.
     fn set_entry(&mut self, directory: NodeId, name: &[u8], node: NodeId) -> Result<()> {
-        if let Some(entry) = self.find(directory, name) {
+        self.set_place(self.place(directory, name), directory, name, node)
+    }
+
+    /// As [`Self::set_entry`], for a place that was looked up and has not changed since.
+    fn set_place(&mut self, place: Place, directory: NodeId, name: &[u8], node: NodeId) -> Result<()> {
+        if let Some(entry) = place.entry {
+            self.forget_last_folder();
             self.entries[entry].node = node;
             return Ok(());
         }
@@ -503,21 +540,28 @@ impl TreeBuilder {
         let name = self.store_bytes(name)?;
         self.entries.push(Entry { parent: directory, node, name });
         let Self { index, entries, bytes, hasher, .. } = self;
+        // Asked only where the table grows.
         let hash_of = |at: &u32| {
             let Entry { parent, name, .. } = entries[index_of(*at)];
             hasher.hash_one((parent, &bytes[index_of(name.start)..][..index_of(name.len)]))
         };
-        index.insert_unique(hash_of(&position), position, hash_of);
+        index.insert_unique(place.hash, position, hash_of);
         Ok(())
+    }
+
+    /// Where `name` is in `directory`, or would be.
+    fn place(&self, directory: NodeId, name: &[u8]) -> Place {
+        let hash = self.hash(directory, name);
+        let found = self.index.find(hash, |at| {
+            let entry = &self.entries[index_of(*at)];
+            entry.parent == directory && self.slice(entry.name) == name
+        });
+        Place { hash, entry: found.map(|at| index_of(*at)) }
     }
 
     /// The live entry `name` of `directory`.
     fn find(&self, directory: NodeId, name: &[u8]) -> Option<usize> {
-        let found = self.index.find(self.hash(directory, name), |at| {
-            let entry = &self.entries[index_of(*at)];
-            entry.parent == directory && self.slice(entry.name) == name
-        });
-        found.map(|at| index_of(*at))
+        self.place(directory, name).entry
     }
 
     fn hash(&self, directory: NodeId, name: &[u8]) -> u64 {
@@ -527,6 +571,13 @@ impl TreeBuilder {
     fn slice(&self, range: ByteRange) -> &[u8] {
         &self.bytes[index_of(range.start)..][..index_of(range.len)]
     }
+}
+
+/// Where a name is looked up, so that it is hashed once: its hash, and its live entry if there is one.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    hash: u64,
+    entry: Option<usize>,
 }
 
 fn implied_directory(mtime: Timestamp) -> Node {
@@ -549,6 +600,35 @@ fn check_device(device: Device) -> Result<Device> {
         return Err(Error::corrupt(format!("device {}:{}; Linux has majors to {MAJOR_MAX} and minors to {MINOR_MAX}", device.major, device.minor)));
     }
     Ok(device)
+}
+
+/// The live entries of each directory together, sorted by their names; and where those of each of `nodes` begin, with the end
+/// behind the last.
+fn by_directory(entries: Vec<Entry>, nodes: usize, bytes: &[u8]) -> (Vec<Entry>, Vec<u32>) {
+    let live = || entries.iter().filter(|entry| entry.node != NodeId::ROOT);
+    // Counted, then dealt out: first_of[n] is where n's begin, and then, while they are dealt, where the next one goes.
+    let mut first_of = vec![0_u32; nodes + 2];
+    for entry in live() {
+        first_of[entry.parent.index() + 2] += 1;
+    }
+    for at in 2..first_of.len() {
+        first_of[at] += first_of[at - 1];
+    }
+    let count = first_of.last().map_or(0, |count| index_of(*count));
+    let nothing = Entry { parent: NodeId::ROOT, node: NodeId::ROOT, name: ByteRange { start: 0, len: 0 } };
+    let mut sorted = vec![nothing; count];
+    for entry in live() {
+        let next = &mut first_of[entry.parent.index() + 1];
+        sorted[index_of(*next)] = *entry;
+        *next += 1;
+    }
+    first_of.pop();
+    let name = |entry: &Entry| &bytes[index_of(entry.name.start)..][..index_of(entry.name.len)];
+    for pair in first_of.windows(2) {
+        // Most come sorted, which is found at once.
+        sorted[index_of(pair[0])..index_of(pair[1])].sort_unstable_by(|a, b| name(a).cmp(name(b)));
+    }
+    (sorted, first_of)
 }
 
 /// Drops empty ranges and joins those that touch.

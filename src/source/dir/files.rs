@@ -61,12 +61,7 @@ impl Files {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO => changed("was there when it was scanned and is not now"),
             errno => Error::io("cannot open", errno.into()),
         })?;
-        let file = File::from(fd);
-        let metadata = file.metadata().map_err(|error| Error::io("cannot look at", error))?;
-        if !metadata.is_file() {
-            return Err(changed("is no file any more"));
-        }
-        scanned.stamp.difference(Stamp::of(&metadata)).map_or(Ok(file), |difference| Err(changed(&difference)))
+        Ok(File::from(fd))
     }
 
     fn cached(&self, id: ContentId) -> Option<Arc<File>> {
@@ -100,8 +95,11 @@ impl Files {
             }
         };
         let read = read_exact_at(&file, offset_bytes, out);
-        // One look behind the reading finds every change since the scan.
+        // One look behind the reading finds every change since the scan; and says more of why something could not be read.
         let now = file.metadata().map_err(|error| Error::io("cannot look at", error))?;
+        if !now.is_file() {
+            return Err(changed("is no file any more"));
+        }
         if let Some(difference) = scanned.stamp.difference(Stamp::of(&now)) {
             return Err(changed(&difference));
         }

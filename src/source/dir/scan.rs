@@ -131,8 +131,10 @@ impl Scan<'_> {
             return Err(Error::new(ErrorKind::SourceChanged, "is another folder now than when it was scanned"));
         }
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&fd).map_err(|errno| Error::io("cannot read the folder", errno.into()))? {
-            let entry = entry.map_err(|errno| Error::io("cannot read the folder", errno.into()))?;
+        let cannot_read = |errno: Errno| Error::io("cannot read the folder", errno.into());
+        let mut entries = rustix::fs::Dir::new(fd).map_err(cannot_read)?;
+        for entry in entries.by_ref() {
+            let entry = entry.map_err(cannot_read)?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
                 names.push(name.to_vec());
@@ -140,6 +142,7 @@ impl Scan<'_> {
         }
         // What is numbered and reported first does not depend on the order on the disk.
         names.sort_unstable();
+        let fd = entries.fd().map_err(cannot_read)?;
         let before = self.pending.len();
         let mut path = folder.path.clone();
         for name in names {
@@ -149,7 +152,7 @@ impl Scan<'_> {
             }
             path.extend_from_slice(&name);
             if !self.assembly.filter.excludes(&path) {
-                self.read_entry(fd.as_fd(), &name, &path).map_err(|error| error.at_path(&path))?;
+                self.read_entry(fd, &name, &path).map_err(|error| error.at_path(&path))?;
             }
         }
         self.pending[before..].reverse();
