@@ -75,7 +75,7 @@ fn context<'a>(number: u32, words: &[&'a [u8]]) -> Result<Line<'a>> {
             let kind = file_type(kind).ok_or_else(|| Error::corrupt(format!("{} is no file type; {EXPECTED}", escape(kind))))?;
             (*pattern, Some(kind), *context)
         }
-        words => return Err(Error::corrupt(format!("{} words; {EXPECTED}", words.len()))),
+        words => return Err(Error::corrupt(format!("{} word(s); {EXPECTED}", words.len()))),
     };
     // libselinux refuses them too: its patterns are bytes, and policies have none.
     if let Some(word) = [pattern, context].into_iter().find(|word| !word.is_ascii()) {
@@ -122,7 +122,7 @@ pub(super) fn substitutions(text: &[u8], most: usize) -> Result<Vec<Substitution
             [from, to, ref rest @ ..] if rest.first().is_none_or(|word| word.starts_with(b"#")) => {
                 found.push(Substitution { from: from.into(), to: to.into() });
             }
-            _ => return Err(at(number, Error::corrupt(format!("{} words; a path and the path that it is looked up as were expected", words.len())))),
+            _ => return Err(at(number, Error::corrupt(format!("{} word(s); a path and the path that it is looked up as were expected", words.len())))),
         }
         if found.len() > most {
             return Err(at(number, Error::limit(format!("over {most} substitutions"))));

@@ -31,41 +31,44 @@ pub(super) struct Pattern {
     pub(super) steps: usize,
 }
 
-/// A set of bytes.
+/// A set of bytes, a bit for each.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Bytes([bool; 256]);
+struct Bytes([u128; 2]);
 
 impl Bytes {
-    fn of(has: impl Fn(u8) -> bool) -> Self {
-        let mut set = Self([false; 256]);
-        for byte in 0..=u8::MAX {
-            set.0[usize::from(byte)] = has(byte);
-        }
-        set
+    fn of(is_in: impl Fn(u8) -> bool) -> Self {
+        let half = |from: u8| (0..128).filter(|bit| is_in(from + bit)).fold(0, |bits, bit| bits | 1 << bit);
+        Self([half(0), half(128)])
     }
 
-    fn has(&self, byte: u8) -> bool {
-        self.0[usize::from(byte)]
+    fn has(self, byte: u8) -> bool {
+        self.0[usize::from(byte / 128)] >> (byte % 128) & 1 == 1
     }
 
-    fn add(&mut self, other: Self) {
-        *self = Self::of(|byte| self.has(byte) || other.has(byte));
+    fn and_also(self, other: Self) -> Self {
+        Self([self.0[0] | other.0[0], self.0[1] | other.0[1]])
     }
 
     fn inverted(self) -> Self {
-        Self::of(|byte| !self.has(byte))
+        Self(self.0.map(|bits| !bits))
     }
 
-    /// `[\x30-\x39\x5F]`.
-    fn write(&self, out: &mut String) {
+    /// `[\x30-\x39\x5F-\x5F]`.
+    fn write(self, out: &mut String) {
         out.push('[');
-        let mut byte = 0_usize;
-        while byte < 256 {
-            let run = self.0[byte..].iter().take_while(|has| **has).count();
-            if run > 0 {
-                let _ = write!(out, "\\x{byte:02X}-\\x{:02X}", byte + run - 1);
+        let mut from = None;
+        for byte in 0..=u8::MAX {
+            match from {
+                None if self.has(byte) => from = Some(byte),
+                Some(start) if !self.has(byte) => {
+                    let _ = write!(out, "\\x{start:02X}-\\x{:02X}", byte - 1);
+                    from = None;
+                }
+                _ => {}
             }
-            byte += run.max(1);
+        }
+        if let Some(start) = from {
+            let _ = write!(out, "\\x{start:02X}-\\xFF");
         }
         out.push(']');
     }
@@ -282,7 +285,7 @@ impl Translation<'_> {
         if inverted {
             self.rest = &self.rest[1..];
         }
-        let mut set = Bytes([false; 256]);
+        let mut set = Bytes([0; 2]);
         let mut first = true;
         loop {
             let (byte, rest) = self.rest.split_first().ok_or("a class is not closed: \"]\" was expected")?;
@@ -293,22 +296,22 @@ impl Translation<'_> {
             first = false;
             let low = self.in_bracket()?;
             let [b'-', after, ..] = self.rest else {
-                set.add(low.class());
+                set = set.and_also(low.class());
                 continue;
             };
             if *after == b']' {
-                set.add(low.class());
+                set = set.and_also(low.class());
                 continue;
             }
             self.rest = &self.rest[1..];
             match (low, self.in_bracket()?) {
-                (Escaped::Byte(low), Escaped::Byte(high)) if low <= high => set.add(Bytes::of(|byte| (low..=high).contains(&byte))),
+                (Escaped::Byte(low), Escaped::Byte(high)) if low <= high => set = set.and_also(Bytes::of(|byte| (low..=high).contains(&byte))),
                 (Escaped::Byte(_), Escaped::Byte(_)) => return Err("a range of a class ends before it begins".to_owned()),
                 _ => return Err("a range has a class at one of its ends; write \"\\-\" for the character".to_owned()),
             }
         }
         let set = if inverted { set.inverted() } else { set };
-        if set.0.contains(&true) { Ok(set) } else { Err("a class that no byte is in".to_owned()) }
+        if set != Bytes([0; 2]) { Ok(set) } else { Err("a class that no byte is in".to_owned()) }
     }
 
     /// One byte or class between brackets.
