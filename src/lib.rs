@@ -24,6 +24,7 @@
 //! | [`source`] | directories and tars, read into a tree and its contents |
 //! | [`tree`], [`content`] | what a filesystem holds: [`tree::TreeBuilder`] makes one in memory; where its bytes are read |
 //! | [`boot`] | what a tree needs to boot: loader, configuration, fstab, the EFI system partition |
+//! | [`labels`] | SELinux labels by a policy's `file_contexts` |
 //! | [`disk`] | [`DiskSpec`], what is wanted, and [`Disk`], what was decided; writing it |
 //! | [`fs`], [`partition`] | the planners of ext4, FAT, GPT and MBR, and what recognises them |
 //! | [`layout`] | what lies where: the interface between planners and the stream |
@@ -48,6 +49,7 @@ pub mod format;
 pub mod fs;
 pub mod guid;
 pub mod inspect;
+pub mod labels;
 pub mod layout;
 pub mod manifest;
 pub mod output;

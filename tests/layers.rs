@@ -23,6 +23,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("output", 2),
     ("source", 3),
     ("boot", 3),
+    ("labels", 3),
     ("stream", 3),
     ("disk", 4),
     ("manifest", 5),

@@ -8,6 +8,7 @@
 //! ├ GPT ─┼─ ESP (FAT) ──┼─ root (ext4), last so that it can grow ──┼─ GPT ┤
 //! ```
 
+mod label;
 mod place;
 mod plan;
 mod show;

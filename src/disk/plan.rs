@@ -1,23 +1,27 @@
 //! From a [`DiskSpec`] to a [`Disk`]: trees, identifiers, filesystems, places.
 //!
 //! ```text
-//! sources ─► one content store, trees ─► mended, mount points taken out, boot files laid in     gather, boot
+//! sources ─► one content store, trees ─► mended, boot files laid in, mount points taken out     gather, boot
+//!                                    ─► labelled                                               label
 //!         ─► each filesystem planned ─► sizes ─► places ─► partition table ─► Disk               place
 //! ```
 //! Pure but for the heads of kernels and loaders, which say for which architecture the disk is.
 
 use super::Disk;
+use super::label;
 use super::place::{identities, place};
 use super::spec::{BootMode, DEFAULT_FREE, DiskSize, DiskSpec, Filesystem, FilesystemKind, PartitionSize, PartitionSpec};
 use crate::boot::{self, Architecture};
 use crate::content::ContentStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::guid::Guid;
+use crate::labels::FileContexts;
 use crate::partition::TableKind;
 use crate::report::BootSummary;
 use crate::source::{self, Source};
 use crate::tree::{Metadata, NewNode, Timestamp, Tree, TreeBuilder};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A partition on its way to a place.
 pub(super) struct Draft {
@@ -33,6 +37,8 @@ pub(super) struct Drafted {
     pub(super) spec: DiskSpec,
     pub(super) seed: Guid,
     pub(super) drafts: Vec<Draft>,
+    /// SELinux policies, for each draft that has one.
+    pub(super) labels: Vec<Option<Arc<FileContexts>>>,
     pub(super) store: ContentStore,
     pub(super) sources: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -58,7 +64,9 @@ pub(super) fn plan(spec: DiskSpec) -> Result<Disk> {
     if drafted.bootable {
         make_bootable(&mut drafted)?;
     }
+    label::complete(&mut drafted)?;
     take_mount_points(&mut drafted)?;
+    label::apply(&mut drafted)?;
     place(drafted)
 }
 
@@ -121,7 +129,8 @@ fn draft(mut spec: DiskSpec) -> Result<Drafted> {
         }
         trees[at] = Some(tree);
     }
-    let seed = seed(&spec, &partitions, &trees);
+    let labels = label::load(&partitions, &mut gathered.inputs)?;
+    let seed = seed(&spec, &partitions, &labels, &trees);
     let drafts = number(partitions, trees, spec.table, seed);
     let Gathered { store, sources, notes, inputs } = gathered;
     let architecture_asked = spec.boot.architecture;
@@ -129,6 +138,7 @@ fn draft(mut spec: DiskSpec) -> Result<Drafted> {
         spec,
         seed,
         drafts,
+        labels,
         store,
         sources,
         notes,
@@ -191,7 +201,7 @@ fn default_partitions(bootable: bool, table: TableKind) -> Vec<PartitionSpec> {
 }
 
 /// The given seed, else that of the name, else one over the trees and what shapes the disk.
-fn seed(spec: &DiskSpec, partitions: &[PartitionSpec], trees: &[Option<Tree>]) -> Guid {
+fn seed(spec: &DiskSpec, partitions: &[PartitionSpec], labels: &[Option<Arc<FileContexts>>], trees: &[Option<Tree>]) -> Guid {
     use sha2::{Digest as _, Sha256};
     if let Some(seed) = spec.seed {
         return seed;
@@ -204,8 +214,9 @@ fn seed(spec: &DiskSpec, partitions: &[PartitionSpec], trees: &[Option<Tree>]) -
     let Timestamp { seconds, nanoseconds } = spec.epoch;
     let (align, free) = (spec.align_size.exact(), spec.free.unwrap_or(DEFAULT_FREE).exact());
     hash.update(format!("rootvol disk 1 {} {} {} {align} {free} {seconds}.{nanoseconds:09}\n", spec.table, spec.sector_bytes, spec.size));
-    for (partition, tree) in partitions.iter().zip(trees) {
+    for ((partition, policy), tree) in partitions.iter().zip(labels).zip(trees) {
         let PartitionSpec { number, partition_type, label, attributes, size, filesystem, mount_point, free, .. } = partition;
+        let filesystem = label::for_seed(filesystem.as_ref(), policy.as_deref());
         let shape = serde_json::to_vec(&(number, partition_type, label, attributes, size, filesystem, mount_point, free));
         hash.update(shape.expect("numbers, strings and lists, which JSON has"));
         hash.update(tree.as_ref().map_or([0; 32], Tree::digest));

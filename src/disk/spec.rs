@@ -5,6 +5,7 @@ use crate::boot;
 use crate::error::{Error, Result};
 use crate::fs::{ext4, fat};
 use crate::guid::Guid;
+use crate::labels;
 use crate::partition::{PartitionType, TableKind};
 use crate::source::Source;
 use crate::text::{text_form, words};
@@ -122,6 +123,9 @@ pub struct Ext4Settings {
     /// Seed of directory hashes, in place of the derived one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash_seed: Option<Guid>,
+    /// SELinux labels by this policy's file contexts, for the paths of the running system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_contexts: Option<labels::Origin>,
     /// Leave empty inode tables to the kernel's background work after the first mount.
     #[serde(skip_serializing_if = "is_default")]
     #[serde(alias = "lazy_itable")]

@@ -9,6 +9,7 @@ use crate::error::escape;
 use crate::format::Format;
 use crate::fs::ext4::format::TIME_MAX_SECONDS;
 use crate::fs::ext4::{self, Journal};
+use crate::labels::Origin;
 use crate::partition::{NAME_MAX_UNITS, TableKind};
 use crate::tree::{self, XATTR_NAME_MAX_BYTES, XATTR_VALUE_MAX_BYTES};
 use crate::units::Size;
@@ -239,11 +240,24 @@ fn check_ext4(index: usize, settings: &Ext4Settings) -> Checked {
     if settings.journal == Journal::Bytes(0) {
         return at("journal", "a journal of no bytes is `journal = \"none\"`".to_owned());
     }
+    if let Some(path) = &settings.file_contexts {
+        check_file_contexts(path).map_err(|message| Problem::at(&[&"partition", &index, &"ext4", &"file_contexts"], message))?;
+    }
     match &settings.label {
         Some(label) if label.len() > ext4::LABEL_MAX_BYTES || label.contains('\0') => {
             at("label", format!("an ext4 label has at most {} bytes and no NUL, this one has {}", ext4::LABEL_MAX_BYTES, label.len()))
         }
         _ => Ok(()),
+    }
+}
+
+fn check_file_contexts(path: &Origin) -> Result<(), String> {
+    match path {
+        Origin::Tree(path) => check_path(path),
+        Origin::Host(path) if path.as_os_str().is_empty() || path == Path::new("-") || path.as_os_str().as_encoded_bytes().contains(&0) => {
+            Err("a file was expected: a path, or \"tree:\" and an absolute path in the tree".to_owned())
+        }
+        Origin::Host(_) => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@
 use super::Recipe;
 use super::problem::Problem;
 use crate::error::{Error, Result, escape};
+use crate::labels::{Origin, companions};
 use crate::units::u64_of;
 use std::fs;
 use std::io::Read as _;
@@ -70,6 +71,15 @@ fn resolve_all(recipe: &mut Recipe, places: &Places) -> Result<(), Problem> {
     for (index, partition) in recipe.partitions.iter_mut().enumerate() {
         for (number, source) in partition.source.iter_mut().enumerate() {
             *source = places.resolve(source).map_err(|message| Problem::at(&[&"partition", &index, &"source", &number], message))?;
+        }
+        if let Some(Origin::Host(path)) = partition.ext4.as_mut().and_then(|ext4| ext4.file_contexts.as_mut()) {
+            let resolve = |path: &Path| places.resolve(path).map_err(|message| Problem::at(&[&"partition", &index, &"ext4", &"file_contexts"], message));
+            let named = std::mem::take(path);
+            *path = resolve(&named)?;
+            // A link beside it must not lead out either.
+            for companion in companions(&named).iter().zip(companions(path)).filter(|(_, path)| path.exists()) {
+                resolve(companion.0)?;
+            }
         }
     }
     for (index, file) in recipe.files.iter_mut().enumerate() {
