@@ -203,3 +203,13 @@ fn what_does_not_fit_is_refused_with_path_and_attribute() {
     let (_, text) = refusal(&maker.finish(), &with("default,ea_inode", 4096, 256, SizeRequest::Minimum { free_bytes: 0 }));
     assert!(["dir/with", "300 xattrs", "names", "64800"].iter().all(|word| text.contains(word)), "{text}");
 }
+
+/// e2fsck counts: each inode that refers to a value is charged for its blocks and its inode, also where a block of attributes is shared.
+#[test]
+fn quotas_charge_values_to_every_inode_that_refers_to_them() {
+    for features in ["ea_inode,quota", "ea_inode,project,^flex_bg", "ext3,ea_inode,quota"] {
+        let mut options = options(SizeRequest::Exact(200 * MIB));
+        options.features = Features::parse([features]).unwrap();
+        Image::make(&large(), &options).check();
+    }
+}

@@ -25,7 +25,7 @@ use super::groups::low32;
 use super::place::Placement;
 use super::survey::Survey;
 use crate::error::{Error, Result};
-use crate::tree::{Metadata, NodeId, Tree};
+use crate::tree::{Metadata, NodeId, Tree, XattrSetId};
 use crate::units::{u64_of, usize_of};
 use std::ops::Range;
 
@@ -271,7 +271,7 @@ impl UsageTables {
             }
         };
         for (id, node) in tree.nodes() {
-            charge(&node.metadata, charged(survey, placement, block_bytes, id));
+            charge(&node.metadata, charged(survey, placement, block_bytes, id, node.metadata.xattrs));
         }
         if survey.numbers.adds_lost_found() {
             let space_bytes = placement.blocks(FIRST_INO) * block_bytes;
@@ -282,9 +282,12 @@ impl UsageTables {
 }
 
 /// What its owners are charged for a node. This is the only place that knows: whatever else comes to belong to a node adds to it.
-fn charged(survey: &Survey, placement: &Placement, block_bytes: u64, id: NodeId) -> Usage {
+fn charged(survey: &Survey, placement: &Placement, block_bytes: u64, id: NodeId, set: XattrSetId) -> Usage {
     let xattr_blocks = u64::from(survey.xattrs.of(id).is_some());
-    Usage { space_bytes: (placement.blocks(survey.numbers.of(id)) + xattr_blocks) * block_bytes, inodes: 1 }
+    // Values with inodes of their own are charged to every inode that refers to them, blocks and inode.
+    let values = survey.xattrs.values.of_set(set);
+    let value_blocks = survey.xattrs.values.blocks_of(set, block_bytes);
+    Usage { space_bytes: (placement.blocks(survey.numbers.of(id)) + xattr_blocks + value_blocks) * block_bytes, inodes: 1 + u64_of(values.count()) }
 }
 
 #[cfg(test)]
