@@ -133,7 +133,10 @@ struct Spec {
 enum Matcher {
     Literal(Box<[u8]>),
     /// Compiled when it is first tried: most of a policy is about what a tree does not have.
-    Regex { text: Box<str>, compiled: OnceLock<Regex> },
+    Regex {
+        text: Box<str>,
+        compiled: OnceLock<Regex>,
+    },
 }
 
 impl FileContexts {

@@ -196,7 +196,9 @@ impl Translation<'_> {
 
     /// `text` repeats the last item, `times` at most where that is bounded.
     fn quantifier(&mut self, text: &str, times: usize) -> Result<(), Refused> {
-        let Some(last) = self.last.take() else { return Err(format!("there is nothing that {text:?} could repeat; for the character write a \"\\\" before it")) };
+        let Some(last) = self.last.take() else {
+            return Err(format!("there is nothing that {text:?} could repeat; for the character write a \"\\\" before it"));
+        };
         self.plain(text);
         if let Some(group) = self.groups.last_mut() {
             *group = group.saturating_add(last.saturating_mul(times.saturating_sub(1)));

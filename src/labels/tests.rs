@@ -46,20 +46,23 @@ fn files_follow_each_other_and_substitutions_come_first() {
         (".subs_dist", b"# comment\n\n /q /w\n/x /v\n/home/y /x\n/r /\n"),
     ])
     .unwrap();
-    check(&policy, &[
-        ("/one", "homes"),
-        ("/home/a", "homes"),
-        ("/home/xy", "local"),
-        ("/w/a", "homes"),
-        ("/w/y/a", "base"), // .subs makes /home/y/a of it, .subs_dist /x/a, and no third time
-        ("/q/a", "base"),   // not /w, which only .subs knows
-        ("/x/a", "v"),
-        ("/xx/a", "base"),
-        ("/r/one", "homes"),
-        ("/r", "base"),
-        ("/v//a/", "v"),
-        ("//one", "homes"),
-    ]);
+    check(
+        &policy,
+        &[
+            ("/one", "homes"),
+            ("/home/a", "homes"),
+            ("/home/xy", "local"),
+            ("/w/a", "homes"),
+            ("/w/y/a", "base"), // .subs makes /home/y/a of it, .subs_dist /x/a, and no third time
+            ("/q/a", "base"),   // not /w, which only .subs knows
+            ("/x/a", "v"),
+            ("/xx/a", "base"),
+            ("/r/one", "homes"),
+            ("/r", "base"),
+            ("/v//a/", "v"),
+            ("//one", "homes"),
+        ],
+    );
     assert_eq!(policy.specifications(), 7);
 }
 
@@ -85,34 +88,48 @@ fn types_are_told_apart_and_none_is_none() {
 
 #[test]
 fn patterns_mean_what_they_mean_to_pcre() {
-    let policy = contexts("/a|/b u:r:alt\n/nl u:r:nl\n/set/[a&&b] u:r:set\n/s/[]x-] u:r:s\n/brace{ u:r:brace\n/n{2,3} u:r:n\n/x/\\x41\\-\\_ u:r:x\n/p/[^[:alpha:]] u:r:p\n/q/(?:r|s)+?t u:r:q");
-    check(&policy, &[
-        ("/axx", "alt"),
-        ("/xx/b", "alt"),
-        ("/bx", ""),
-        ("/nl\n", "nl"),
-        ("/nl\n\n", ""),
-        ("/set/&", "set"),
-        ("/s/]", "s"),
-        ("/s/-", "s"),
-        ("/brace{", "brace"),
-        ("/nnn", "n"),
-        ("/nnnn", ""),
-        ("/x/A-_", "x"),
-        ("/p/\n", "p"),
-        ("/p/a", ""),
-        ("/q/rst", "q"),
-    ]);
+    let policy = contexts(
+        "/a|/b u:r:alt\n/nl u:r:nl\n/set/[a&&b] u:r:set\n/s/[]x-] u:r:s\n/brace{ u:r:brace\n/n{2,3} u:r:n\n/x/\\x41\\-\\_ u:r:x\n/p/[^[:alpha:]] u:r:p\n/q/(?:r|s)+?t u:r:q",
+    );
+    check(
+        &policy,
+        &[
+            ("/axx", "alt"),
+            ("/xx/b", "alt"),
+            ("/bx", ""),
+            ("/nl\n", "nl"),
+            ("/nl\n\n", ""),
+            ("/set/&", "set"),
+            ("/s/]", "s"),
+            ("/s/-", "s"),
+            ("/brace{", "brace"),
+            ("/nnn", "n"),
+            ("/nnnn", ""),
+            ("/x/A-_", "x"),
+            ("/p/\n", "p"),
+            ("/p/a", ""),
+            ("/q/rst", "q"),
+        ],
+    );
     assert_eq!(policy.context(b"/p/\xff", FileType::File).unwrap(), Some(&b"u:r:p"[..]));
 }
 
 /// As libselinux before 3.8: the stem is the pattern's very text.
 #[test]
 fn a_stem_with_a_backslash_matches_nothing() {
-    check(&contexts("/a\\-b/x u:r:stem\n/a\\.b/x u:r:dot\n/c/x|/d/x u:r:c"), &[("/a-b/x", ""), ("/a.b/x", "dot"), ("/c/x", "c"), ("/d/x", ""), ("/c/d/x", "c")]);
-    for (pattern, stem, meta) in
-        [("/usr/bin", Some(4), false), ("/usr", None, false), ("/u.r/bin", None, true), ("/a\\+/b", None, false), ("/a\\-/b", Some(4), false), ("a/b", Some(1), false), ("/a/b\\\\.", Some(2), true)]
-    {
+    check(
+        &contexts("/a\\-b/x u:r:stem\n/a\\.b/x u:r:dot\n/c/x|/d/x u:r:c"),
+        &[("/a-b/x", ""), ("/a.b/x", "dot"), ("/c/x", "c"), ("/d/x", ""), ("/c/d/x", "c")],
+    );
+    for (pattern, stem, meta) in [
+        ("/usr/bin", Some(4), false),
+        ("/usr", None, false),
+        ("/u.r/bin", None, true),
+        ("/a\\+/b", None, false),
+        ("/a\\-/b", Some(4), false),
+        ("a/b", Some(1), false),
+        ("/a/b\\\\.", Some(2), true),
+    ] {
         assert_eq!((parse::stem_length(pattern.as_bytes()), parse::has_meta_characters(pattern.as_bytes())), (stem, meta), "{pattern}");
     }
 }
@@ -170,7 +187,11 @@ fn what_cannot_be_read_is_refused_with_file_and_line() {
             let text = format!("# first\n\n{line}\n");
             let error = policy(&[("", b""), (suffix, text.as_bytes())]).unwrap_err();
             let message = error.to_string();
-            assert!(error.kind() == *kind && message.starts_with(&format!("fc{suffix}: in line 3: ")) && message.contains(said), "{line}: {:?} {message}", error.kind());
+            assert!(
+                error.kind() == *kind && message.starts_with(&format!("fc{suffix}: in line 3: ")) && message.contains(said),
+                "{line}: {:?} {message}",
+                error.kind()
+            );
         }
     }
     for (line, kind, said) in [
@@ -278,8 +299,36 @@ fn every_node_gets_its_label_and_keeps_everything_else() {
 
 fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
-        prop::sample::select(vec!["/", "a", ".*", "(", ")", "|", "[", "]", "^", "{2,3}", "{", "}", "?", "+", "*", "\\", "$", "[:alpha:]", "-", " -- ", " ", "u:r:t", "\n", "<<none>>", "#", "\\x", "4"])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "/",
+            "a",
+            ".*",
+            "(",
+            ")",
+            "|",
+            "[",
+            "]",
+            "^",
+            "{2,3}",
+            "{",
+            "}",
+            "?",
+            "+",
+            "*",
+            "\\",
+            "$",
+            "[:alpha:]",
+            "-",
+            " -- ",
+            " ",
+            "u:r:t",
+            "\n",
+            "<<none>>",
+            "#",
+            "\\x",
+            "4"
+        ])
+        .prop_map(str::to_owned),
         any::<char>().prop_map(String::from),
     ]
 }
