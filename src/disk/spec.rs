@@ -123,7 +123,8 @@ pub struct Ext4Settings {
     /// Seed of directory hashes, in place of the derived one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash_seed: Option<Guid>,
-    /// SELinux labels by this policy's file contexts, for the paths of the running system.
+    /// SELinux labels by this policy's file contexts, for the paths of the running system: those beneath the mount point, which is
+    /// `/` where there is none. The root's also hold for ext4 partitions with a mount point and no contents of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_contexts: Option<labels::Origin>,
     /// Leave empty inode tables to the kernel's background work after the first mount.

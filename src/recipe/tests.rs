@@ -118,6 +118,7 @@ holes = "none"
 [partition.ext4]
 inode_size = 512
 journal = "none"
+file_contexts = "tree:/etc/selinux/targeted/contexts/files/file_contexts"
 features = ["^huge_file", "quota"]
 inodes = 70000
 reserved_percent = 0.29

@@ -166,3 +166,23 @@ fn implied_directories_have_the_time_that_was_asked_for() {
     let seconds = |path: &str| tree.node(tree.lookup(path).unwrap()).metadata.mtime.seconds;
     assert_eq!((seconds(""), seconds("a"), seconds("c")), (0, 0, 7));
 }
+
+#[test]
+fn an_attribute_is_set_beside_others_and_sets_that_nobody_has_any_more_go() {
+    let mut builder = builder(&["a", "b", "c", "d/"]);
+    let old = builder.intern_xattrs(vec![Xattr::new("user.x", "old"), Xattr::new("user.y", "1")]).unwrap();
+    for path in ["a", "b"] {
+        let (id, node) = builder.get(path).map(|(id, node)| (id, node.metadata)).unwrap();
+        builder.set_metadata(id, Metadata { xattrs: old, ..node }).unwrap();
+    }
+    let mut tree = builder.freeze().unwrap();
+    let unset = tree.lookup("c").unwrap();
+    tree.set_xattr(b"user.x", |id| (id != unset).then_some(b"new")).unwrap();
+    let set = |path: &str| tree.node(tree.lookup(path).unwrap()).metadata.xattrs;
+    assert_eq!(set("a"), set("b"));
+    assert_eq!(tree.xattrs(set("a")), [Xattr::new("user.x", "new"), Xattr::new("user.y", "1")]);
+    assert_eq!(tree.xattrs(set("d")), [Xattr::new("user.x", "new")]);
+    assert_eq!(set("c"), XattrSetId::NONE);
+    assert_eq!(tree.xattrs.count(), 2);
+    assert!(tree.set_xattr(b"", |_| Some(b"")).is_err());
+}

@@ -49,6 +49,11 @@ impl XattrSets {
     pub(super) fn get(&self, id: XattrSetId) -> &[Xattr] {
         if id == XattrSetId::NONE { &[] } else { &self.sets[index_of(id.0) - 1] }
     }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.sets.len()
+    }
 }
 
 impl XattrSets {
