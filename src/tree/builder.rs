@@ -60,8 +60,8 @@ pub struct TreeBuilder {
     nodes: Vec<Node>,
     /// In the order of making; a removed entry has the root as its node, which no live entry names.
     entries: Vec<Entry>,
-    /// (directory, name) to the index of its live entry. Only looked up in, never walked.
-    index: HashTable<u32>,
+    /// (directory, name) to its live entry. Only looked up in, never walked.
+    index: HashTable<Indexed>,
     hasher: RandomState,
     bytes: Vec<u8>,
     holes: Vec<Vec<(u64, u64)>>,
@@ -101,12 +101,12 @@ impl TreeBuilder {
     pub fn from_tree(tree: Tree) -> Self {
         let Tree { nodes, entries, bytes, holes, xattrs, .. } = tree;
         let mut builder = Self { nodes, entries, bytes, holes, xattrs: Interner::from_sets(xattrs), ..Self::new() };
-        builder.index.reserve(builder.entries.len(), |_| 0);
+        builder.index.reserve(builder.entries.len(), |indexed| indexed.hash.spread());
         for at in 0..builder.entries.len() {
             let hash = builder.hash(builder.entries[at].parent, builder.slice(builder.entries[at].name));
-            // Capacity is reserved, so nothing is hashed again; freeze made every name unique in its directory.
+            // Freeze made every name unique in its directory.
             let position = u32::try_from(at).expect("entries are bounded by ENTRIES_MAX");
-            builder.index.insert_unique(hash, position, |_| hash);
+            builder.index.insert_unique(hash.spread(), Indexed { position, hash }, |indexed| indexed.hash.spread());
         }
         builder
     }
@@ -225,7 +225,7 @@ impl TreeBuilder {
         let Some(entry) = self.find_path(path.as_ref())? else { return Ok(false) };
         let Entry { parent, name, .. } = self.entries[entry];
         let hash = self.hash(parent, self.slice(name));
-        if let Ok(found) = self.index.find_entry(hash, |at| index_of(*at) == entry) {
+        if let Ok(found) = self.index.find_entry(hash.spread(), |indexed| index_of(indexed.position) == entry) {
             found.remove();
         }
         self.forget_last_folder();
@@ -539,24 +539,18 @@ impl TreeBuilder {
             u32::try_from(self.entries.len()).ok().filter(|at| *at < ENTRIES_MAX).ok_or_else(|| Error::limit(format!("over {ENTRIES_MAX} entries")))?;
         let name = self.store_bytes(name)?;
         self.entries.push(Entry { parent: directory, node, name });
-        let Self { index, entries, bytes, hasher, .. } = self;
-        // Asked only where the table grows.
-        let hash_of = |at: &u32| {
-            let Entry { parent, name, .. } = entries[index_of(*at)];
-            hasher.hash_one((parent, &bytes[index_of(name.start)..][..index_of(name.len)]))
-        };
-        index.insert_unique(place.hash, position, hash_of);
+        self.index.insert_unique(place.hash.spread(), Indexed { position, hash: place.hash }, |indexed| indexed.hash.spread());
         Ok(())
     }
 
     /// Where `name` is in `directory`, or would be.
     fn place(&self, directory: NodeId, name: &[u8]) -> Place {
         let hash = self.hash(directory, name);
-        let found = self.index.find(hash, |at| {
-            let entry = &self.entries[index_of(*at)];
-            entry.parent == directory && self.slice(entry.name) == name
+        let found = self.index.find(hash.spread(), |indexed| {
+            let entry = &self.entries[index_of(indexed.position)];
+            indexed.hash == hash && entry.parent == directory && self.slice(entry.name) == name
         });
-        Place { hash, entry: found.map(|at| index_of(*at)) }
+        Place { hash, entry: found.map(|indexed| index_of(indexed.position)) }
     }
 
     /// The live entry `name` of `directory`.
@@ -564,8 +558,9 @@ impl TreeBuilder {
         self.place(directory, name).entry
     }
 
-    fn hash(&self, directory: NodeId, name: &[u8]) -> u64 {
-        self.hasher.hash_one((directory, name))
+    fn hash(&self, directory: NodeId, name: &[u8]) -> NameHash {
+        let [a, b, c, d, ..] = self.hasher.hash_one((directory, name)).to_le_bytes();
+        NameHash(u32::from_le_bytes([a, b, c, d]))
     }
 
     fn slice(&self, range: ByteRange) -> &[u8] {
@@ -576,8 +571,28 @@ impl TreeBuilder {
 /// Where a name is looked up, so that it is hashed once: its hash, and its live entry if there is one.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    hash: u64,
+    hash: NameHash,
     entry: Option<usize>,
+}
+
+/// What the index holds of an entry. The hash stands beside the position so that a table that grows need not look at every
+/// name again.
+#[derive(Debug, Clone, Copy)]
+struct Indexed {
+    position: u32,
+    hash: NameHash,
+}
+
+/// Half of the hash of a directory and a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NameHash(u32);
+
+impl NameHash {
+    /// In the form that the table wants, which looks at the lowest bits and at the highest seven.
+    fn spread(self) -> u64 {
+        // An odd number near 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming, 6.4).
+        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 fn implied_directory(mtime: Timestamp) -> Node {
