@@ -8,6 +8,7 @@ mod cases;
 mod common;
 mod features;
 mod image;
+mod inline;
 mod kernel;
 mod quotas;
 mod random;

@@ -7,6 +7,7 @@
 use super::features::Feature;
 use super::format::{Csum, DIRENT_HEADER_BYTES, DIRENT_TAIL_BYTES, DirEntryHeader, FIRST_INO, dirent_bytes, file_type};
 use super::htree::{LEVELS_MAX, LEVELS_WITHOUT_LARGE_DIR, Place, Shape, half_md4};
+use super::inline::directory_fits;
 use super::numbers::{LOST_FOUND, Numbers};
 use super::options::Options;
 use crate::error::{Error, Result};
@@ -18,6 +19,8 @@ pub(super) const LOST_FOUND_BYTES: u64 = 16 * 1024;
 
 /// Where in `Directories::order` a linear directory has its order: nowhere, it has the tree's.
 const TREE_ORDER: u32 = u32::MAX;
+/// The same of a directory that lies in its inode: it has no blocks.
+const INLINE: u32 = u32::MAX - 1;
 
 #[derive(Debug, Clone, Copy)]
 struct Directory {
@@ -33,7 +36,7 @@ struct Directory {
 }
 
 /// What decides how directories are packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Form {
     pub(super) block_bytes: usize,
     pub(super) hash_seed: [u8; 16],
@@ -60,7 +63,7 @@ impl Form {
 }
 
 /// All directories of a tree, packed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Directories {
     /// By node.
     directories: Vec<Directory>,
@@ -74,15 +77,17 @@ pub(super) struct Directories {
 }
 
 impl Directories {
-    /// Packs every directory.
-    pub(super) fn pack(tree: &Tree, numbers: &Numbers, form: Form) -> Result<Self> {
+    /// Packs every directory. `inline_room` says how many bytes a directory may have in its inode besides `i_block`, if it may lie there.
+    pub(super) fn pack(tree: &Tree, numbers: &Numbers, form: Form, inline_room: impl Fn(NodeId) -> Option<usize>) -> Result<Self> {
         let of_node = |node: NodeId| Directory { node, parent: numbers.of(NodeId::ROOT), first_leaf: 0, first_order: TREE_ORDER, order_len: 0 };
         let directories = tree.nodes().filter(|(_, node)| node.is_directory()).map(|(id, _)| of_node(id)).collect();
         let mut all = Self { directories, leaves: Vec::new(), order: Vec::new(), form, large_dir: false };
         for at in 0..all.directories.len() {
             let node = all.directories[at].node;
             all.directories[at].first_leaf = u32::try_from(all.leaves.len()).map_err(|_| too_many_blocks())?;
-            if !all.pack_linear(tree, numbers, node) {
+            if inline_room(node).is_some_and(|room| directory_fits(tree, node, room)) {
+                all.directories[at].first_order = INLINE;
+            } else if !all.pack_linear(tree, numbers, node) {
                 (all.directories[at].first_order, all.directories[at].order_len) = all.pack_leaves(tree, numbers, node)?;
                 let levels = all.shape(at).levels();
                 all.large_dir |= levels > LEVELS_WITHOUT_LARGE_DIR;
@@ -125,7 +130,7 @@ impl Directories {
 
     /// Packs a directory into leaves in the order of hashes, and returns where its order begins and its length.
     fn pack_leaves(&mut self, tree: &Tree, numbers: &Numbers, node: NodeId) -> Result<(u32, u32)> {
-        let first_order = u32::try_from(self.order.len()).ok().filter(|first| *first != TREE_ORDER).ok_or_else(too_many_blocks)?;
+        let first_order = u32::try_from(self.order.len()).ok().filter(|first| *first < INLINE).ok_or_else(too_many_blocks)?;
         let count = u32::try_from(tree.entries(node).len()).map_err(|_| too_many_blocks())?;
         // The entry behind the last one of the tree is the added lost+found.
         let last = count + u32::from(added_name(numbers, node).is_some());
@@ -160,11 +165,25 @@ impl Directories {
 
     /// Whether a directory has an index.
     pub(super) fn is_indexed(&self, node: NodeId) -> bool {
-        self.position(node).is_some_and(|at| self.directories[at].first_order != TREE_ORDER)
+        self.position(node).is_some_and(|at| self.directories[at].first_order < INLINE)
+    }
+
+    /// Whether a directory lies in its inode.
+    pub(super) fn is_inline(&self, node: NodeId) -> bool {
+        self.position(node).is_some_and(|at| self.directories[at].first_order == INLINE)
+    }
+
+    /// The inode of a directory's parent.
+    pub(super) fn parent(&self, node: NodeId) -> u32 {
+        self.position(node).map_or(0, |at| self.directories[at].parent)
     }
 
     fn blocks_at(&self, at: usize) -> u64 {
-        if self.directories[at].first_order == TREE_ORDER { u64_of(self.leaves_at(at).len()) } else { self.shape(at).blocks() }
+        match self.directories[at].first_order {
+            INLINE => 0,
+            TREE_ORDER => u64_of(self.leaves_at(at).len()),
+            _ => self.shape(at).blocks(),
+        }
     }
 
     fn leaves_at(&self, at: usize) -> &[u32] {
@@ -240,7 +259,7 @@ fn entry_name(tree: &Tree, node: NodeId, number: u32) -> &[u8] {
     tree.entries(node).get(index_of(number)).map_or(LOST_FOUND, |entry| tree.name(entry))
 }
 
-fn push_entry(writer: &mut BlockWriter<'_>, tree: &Tree, numbers: &Numbers, node: NodeId, number: u32) {
+pub(super) fn push_entry(writer: &mut BlockWriter<'_>, tree: &Tree, numbers: &Numbers, node: NodeId, number: u32) {
     match tree.entries(node).get(index_of(number)) {
         Some(entry) => writer.push(numbers.of(entry.node), tree.name(entry), type_of(tree.node(entry.node))),
         None => writer.push(FIRST_INO, LOST_FOUND, file_type::DIRECTORY),
@@ -274,7 +293,7 @@ fn type_of(node: &Node) -> u8 {
 }
 
 /// Writes entries one behind the other into a block.
-struct BlockWriter<'a> {
+pub(super) struct BlockWriter<'a> {
     block: &'a mut [u8],
     /// Where the last entry begins; its `rec_len` is not final before the next one comes.
     last: usize,
@@ -282,7 +301,7 @@ struct BlockWriter<'a> {
 }
 
 impl<'a> BlockWriter<'a> {
-    fn new(block: &'a mut [u8]) -> Self {
+    pub(super) fn new(block: &'a mut [u8]) -> Self {
         block.fill(0);
         Self { block, last: 0, used: 0 }
     }
@@ -302,7 +321,7 @@ impl<'a> BlockWriter<'a> {
     }
 
     /// Gives the last entry the rest of the block (an empty block one unused entry), and writes the checksum.
-    fn finish(self, csum: Csum) {
+    pub(super) fn finish(self, csum: Csum) {
         let tail = if csum.is_on() { self.block.len() - DIRENT_TAIL_BYTES } else { self.block.len() };
         let rec_len = u16::try_from(tail - self.last).expect("blocks of directories have at most 4,096 bytes");
         self.block[self.last + 4..self.last + 6].copy_from_slice(&rec_len.to_le_bytes());
@@ -359,7 +378,7 @@ mod tests {
         let numbers = Numbers::new(&tree, Own::default()).unwrap();
         names.sort();
         for block_bytes in [1024, 2048, 4096] {
-            let directories = Directories::pack(&tree, &numbers, form(block_bytes, SEED)).unwrap();
+            let directories = Directories::pack(&tree, &numbers, form(block_bytes, SEED), |_| None).unwrap();
             assert!(directories.is_indexed(NodeId::ROOT));
             let mut found = Vec::new();
             for number in 0..directories.block_count(NodeId::ROOT) {
@@ -379,7 +398,7 @@ mod tests {
     fn the_added_lost_found_is_in_the_root_and_has_empty_blocks() {
         let tree = TreeBuilder::new().freeze().unwrap();
         let numbers = Numbers::new(&tree, Own::default()).unwrap();
-        let directories = Directories::pack(&tree, &numbers, form(4096, [0; 16])).unwrap();
+        let directories = Directories::pack(&tree, &numbers, form(4096, [0; 16]), |_| None).unwrap();
         let mut block = vec![0; 4096];
         directories.render(&tree, &numbers, NodeId::ROOT, 0, Csum::of_seed(1), &mut block);
         assert_eq!(read(&block, 1), [(2, b".".to_vec()), (2, b"..".to_vec()), (11, b"lost+found".to_vec())]);

@@ -41,13 +41,16 @@ pub enum Feature {
     FlexBg,
     /// Descriptors lie in their own groups, not all behind the superblock.
     MetaBg,
-    /// Large xattr values lie in inodes of their own.
+    /// Large xattr values lie in inodes of their own: those of a set that does not fit into an inode and one block, the largest first,
+    /// until the rest does. GRUB 2.06 refuses it.
     EaInode,
     /// Metadata checksums start from a number of their own.
     MetadataCsumSeed,
     /// Directories of over 2 GiB, or 3 levels of index.
     LargeDir,
-    /// Small directories lie in their inodes.
+    /// Directories of a few entries, and targets of symbolic links of 60 bytes and more, lie in their inodes: in `i_block` and in the
+    /// room that xattrs leave. The root and lost+found do not, nor do links that have a block of xattrs or where there are quota files, and contents of files never do: planning does not know them, and the
+    /// inode's checksum covers `i_block`. The kernel moves small files into their inodes when it writes them. GRUB 2.06 refuses it.
     InlineData,
     /// Backups only in groups 1 and the powers of 3, 5 and 7; always on.
     SparseSuper,

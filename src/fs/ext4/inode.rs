@@ -1,14 +1,16 @@
 //! Inode records: each is made when its block is rendered, from the tree and the placement.
 
 use super::format::{
-    EA_INODE_FL, EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, IMMUTABLE_FL, INDEX_FL, INODE_FIELDS_BYTES, Inode, encode_time, mode, set_inode_checksum,
+    EA_INODE_FL, EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, IMMUTABLE_FL, INDEX_FL, INLINE_DATA_FL, INODE_FIELDS_BYTES, Inode, encode_time, mode,
+    set_inode_checksum,
 };
 use super::groups::{high16, high32, low16, low32};
+use super::inline::Inline;
 use super::layout::Ext4Layout;
 use super::mapping::Mapping;
 use super::numbers::Owner;
 use super::quota::Kind;
-use super::survey::{directory_links, is_fast_symlink};
+use super::survey::{Target, directory_links};
 use crate::tree::{Device, Node, NodeId, NodeKind, Timestamp};
 use crate::units::{index_of, u64_of};
 
@@ -38,10 +40,12 @@ impl Ext4Layout {
             Owner::Quota(kind) => self.quota_inode(ino, kind),
             Owner::LostFound => Inode { i_links_count: 2, ..self.with_blocks(ino, self.own_inode(mode::DIRECTORY | 0o700, self.directory_bytes(None))) },
             Owner::Node(node) => {
+                let inline = self.inline(node);
                 if let Some(region) = record.get_mut(INODE_FIELDS_BYTES..) {
-                    self.survey.xattrs.fill_inode(&self.tree, &self.survey.numbers, self.tree.node(node).metadata.xattrs, region);
+                    let value = inline.as_ref().map(|inline| &inline.value[..]);
+                    self.survey.xattrs.fill_inode(&self.tree, &self.survey.numbers, self.tree.node(node).metadata.xattrs, value, region);
                 }
-                self.node_inode(ino, node)
+                self.node_inode(ino, node, inline)
             }
             Owner::Value(value) => self.value_inode(ino, value),
         };
@@ -50,7 +54,7 @@ impl Ext4Layout {
         set_inode_checksum(self.csum, ino, record);
     }
 
-    fn node_inode(&self, ino: u32, id: NodeId) -> Inode {
+    fn node_inode(&self, ino: u32, id: NodeId, inline: Option<Inline>) -> Inode {
         let node = self.tree.node(id);
         let metadata = &node.metadata;
         let mut inode = Inode {
@@ -62,6 +66,12 @@ impl Ext4Layout {
             i_links_count: self.links(id, node),
             ..timed(metadata.mtime)
         };
+        if let Some(inline) = inline {
+            set_size(&mut inode, inline.len());
+            inode.i_flags |= INLINE_DATA_FL;
+            inode.i_block = inline.i_block;
+            return self.with_xattrs(id, inode);
+        }
         match node.kind {
             NodeKind::Directory => {
                 set_size(&mut inode, self.directory_bytes(Some(id)));
@@ -77,7 +87,7 @@ impl Ext4Layout {
             NodeKind::Symlink(_) => {
                 let target = self.tree.target(id);
                 set_size(&mut inode, u64_of(target.len()));
-                if is_fast_symlink(u64_of(target.len())) {
+                if self.survey.target(&self.tree, id) == Target::Fast {
                     inode.i_block[..target.len()].copy_from_slice(target);
                 } else {
                     inode = self.with_blocks(ino, inode);
@@ -86,6 +96,11 @@ impl Ext4Layout {
             NodeKind::CharDevice(device) | NodeKind::BlockDevice(device) => inode.i_block = encode_device(device),
             NodeKind::Fifo | NodeKind::Socket => {}
         }
+        self.with_xattrs(id, inode)
+    }
+
+    /// An inode with its attributes outside of it.
+    fn with_xattrs(&self, id: NodeId, mut inode: Inode) -> Inode {
         if let Some(number) = self.survey.xattrs.of(id) {
             let block = self.placement.xattr_blocks[index_of(number)];
             inode.i_file_acl_lo = low32(block);
@@ -94,7 +109,8 @@ impl Ext4Layout {
             add_blocks(&mut inode, 1, self.geometry.block_bytes);
         }
         // As does every inode that refers to a value.
-        add_blocks(&mut inode, self.survey.xattrs.values.blocks_of(metadata.xattrs, self.geometry.block_bytes), self.geometry.block_bytes);
+        let values = self.survey.xattrs.values.blocks_of(self.tree.node(id).metadata.xattrs, self.geometry.block_bytes);
+        add_blocks(&mut inode, values, self.geometry.block_bytes);
         inode
     }
 

@@ -34,6 +34,7 @@ pub mod format;
 pub mod geometry;
 mod groups;
 mod htree;
+mod inline;
 mod inode;
 mod layout;
 mod mapping;
@@ -70,7 +71,7 @@ use numbers::Owner;
 use place::{Placement, Placer};
 use quota::UsageTables;
 use std::sync::Arc;
-use survey::{Survey, is_fast_symlink};
+use survey::{Survey, Target};
 
 /// Rounds of choosing a size and placing: each one counts some more nodes of extent trees. Two are common.
 const ROUNDS_MAX: u32 = 64;
@@ -175,7 +176,7 @@ fn place_all(tree: &Tree, survey: &Survey, geometry: &Geometry, fixed: &Fixed) -
     }
     for (id, node) in tree.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::Symlink(_))) {
         debug_assert!(!node.is_directory());
-        if !is_fast_symlink(crate::units::u64_of(tree.target(id).len())) {
+        if survey.target(tree, id) == Target::Block {
             placer.put_inode(numbers.of(id), one(1))?;
         }
     }

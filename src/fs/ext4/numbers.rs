@@ -104,6 +104,11 @@ impl Numbers {
         self.lost_found == LostFound::Added
     }
 
+    /// Whether a node is the tree's own lost+found.
+    pub(super) fn is_lost_found(&self, node: NodeId) -> bool {
+        self.lost_found == LostFound::Own(node)
+    }
+
     /// The highest number in use; all below it are in use or reserved.
     pub(super) fn last(&self) -> u32 {
         self.last_node() + self.values

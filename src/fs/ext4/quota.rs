@@ -1,7 +1,8 @@
 //! Quota files: how many bytes and inodes each user, group and project has (features quota and project).
 //!
 //! Specification: see [`super::format::QuotaHeader`]. What counts is what e2fsck counts (e2fsprogs, `quota_compute_usage`): the root and all
-//! inodes from 11 on, but neither the file of orphans nor the quota file of projects; an xattr block counts for every inode that has it.
+//! inodes from 11 on, but neither the file of orphans nor the quota file of projects; an xattr block counts for every inode
+//! that has it, a large value with its inode for every entry of every inode that refers to it.
 //!
 //! ```text
 //! | header | root | nodes: 1 byte of the id | 2 bytes | 3 bytes | entries, 14 a block |      quota blocks of 1 KiB
@@ -25,7 +26,7 @@ use super::groups::low32;
 use super::place::Placement;
 use super::survey::Survey;
 use crate::error::{Error, Result};
-use crate::tree::{Metadata, NodeId, Tree, XattrSetId};
+use crate::tree::{Metadata, NodeId, Tree};
 use crate::units::{u64_of, usize_of};
 use std::ops::Range;
 
@@ -236,6 +237,11 @@ impl Quotas {
         Ok(Self { files: files.collect::<Result<_>>()? })
     }
 
+    /// Whether there are any.
+    pub(super) fn any(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &QuotaFile> {
         self.files.iter()
     }
@@ -271,7 +277,7 @@ impl UsageTables {
             }
         };
         for (id, node) in tree.nodes() {
-            charge(&node.metadata, charged(survey, placement, block_bytes, id, node.metadata.xattrs));
+            charge(&node.metadata, charged(survey, placement, block_bytes, id, &node.metadata));
         }
         if survey.numbers.adds_lost_found() {
             let space_bytes = placement.blocks(FIRST_INO) * block_bytes;
@@ -282,12 +288,11 @@ impl UsageTables {
 }
 
 /// What its owners are charged for a node. This is the only place that knows: whatever else comes to belong to a node adds to it.
-fn charged(survey: &Survey, placement: &Placement, block_bytes: u64, id: NodeId, set: XattrSetId) -> Usage {
-    let xattr_blocks = u64::from(survey.xattrs.of(id).is_some());
-    // Values with inodes of their own are charged to every inode that refers to them, blocks and inode.
-    let values = survey.xattrs.values.of_set(set);
-    let value_blocks = survey.xattrs.values.blocks_of(set, block_bytes);
-    Usage { space_bytes: (placement.blocks(survey.numbers.of(id)) + xattr_blocks + value_blocks) * block_bytes, inodes: 1 + u64_of(values.count()) }
+fn charged(survey: &Survey, placement: &Placement, block_bytes: u64, id: NodeId, metadata: &Metadata) -> Usage {
+    let values = &survey.xattrs.values;
+    let xattr_blocks = u64::from(survey.xattrs.of(id).is_some()) + values.blocks_of(metadata.xattrs, block_bytes);
+    let large_values = u64_of(values.of_set(metadata.xattrs).count());
+    Usage { space_bytes: (placement.blocks(survey.numbers.of(id)) + xattr_blocks) * block_bytes, inodes: 1 + large_values }
 }
 
 #[cfg(test)]

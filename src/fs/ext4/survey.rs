@@ -3,6 +3,7 @@
 use super::directory::{Directories, Form, LOST_FOUND_BYTES};
 use super::features::Feature;
 use super::format::{Csum, I_BLOCK_BYTES, INODE_BYTES_MIN, INODE_FIELDS_BYTES, LINK_MAX, TIME_MAX_SECONDS, TIME_MAX_SECONDS_SMALL, encode_time};
+use super::inline::target_fits;
 use super::mapping::{Mapping, Piece};
 use super::numbers::{Numbers, Own};
 use super::options::Options;
@@ -48,6 +49,18 @@ pub(super) struct Survey {
     preallocated: Vec<NodeId>,
     pub(super) mapping: Mapping,
     pub(super) demand: Demand,
+    /// Small directories and link targets lie in their inodes.
+    inline: bool,
+}
+
+/// Where a link's target lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// In `i_block`, with a NUL byte.
+    Fast,
+    /// In the inode as inline data.
+    Inline,
+    Block,
 }
 
 impl Survey {
@@ -64,33 +77,38 @@ impl Survey {
         let mut demand = Demand::default();
         for (id, node) in tree.nodes() {
             check(id, node, tree, &limits).map_err(|error| error.at_path(tree.path_of(id)))?;
-            count(tree, id, node, preallocated.binary_search(&id).is_ok(), &limits, &mut demand);
-        }
-        let directories = Directories::pack(tree, &numbers, Form::new(options))?;
-        demand.directory_blocks = directories.iter().map(|(_, blocks)| blocks).sum();
-        for (_, blocks) in directories.iter() {
-            demand.tree_blocks += limits.mapping.least_nodes(std::iter::once((0, blocks)));
-        }
-        if numbers.adds_lost_found() {
-            demand.directory_blocks += LOST_FOUND_BYTES / block_bytes;
+            if let NodeKind::File(file) = node.kind {
+                count(tree, &file, preallocated.binary_search(&id).is_ok(), &limits, &mut demand);
+            }
         }
         let region_bytes = usize::from(options.inode_bytes).saturating_sub(INODE_FIELDS_BYTES);
         let room = Room { region_bytes, block_bytes: usize_of(block_bytes) };
         let xattrs = XattrBlocks::plan(tree, room, options.features.has(Feature::EaInode).then(|| Csum::of_uuid(options.uuid.as_bytes())))?;
-        demand.xattr_blocks = u64_of(xattrs.blocks.len());
-        for value in xattrs.values.iter() {
-            let blocks = value.blocks(block_bytes);
-            demand.xattr_blocks += blocks;
-            demand.tree_blocks += limits.mapping.least_nodes(std::iter::once((0, blocks)));
-        }
         let numbers = numbers.with_values(xattrs.values.iter().len())?;
-        demand.inodes = u64::from(numbers.last());
         let quotas = Quotas::new(tree, options.features)?;
-        for blocks in quotas.iter().map(|file| file.blocks(block_bytes)) {
-            demand.quota_blocks += blocks;
-            demand.tree_blocks += limits.mapping.least_nodes(std::iter::once((0, blocks)));
+        let inline = options.features.has(Feature::InlineData);
+        let mut survey = Self { numbers, directories: Directories::default(), xattrs, quotas, preallocated, mapping: limits.mapping, demand, inline };
+        survey.directories = Directories::pack(tree, &numbers, Form::new(options), |id| survey.inline_room(tree, id))?;
+        survey.count_metadata(tree, block_bytes);
+        Ok(survey)
+    }
+
+    /// Counts what is neither a file's contents nor a node of what maps them.
+    fn count_metadata(&mut self, tree: &Tree, block_bytes: u64) {
+        let mut demand = Demand { inodes: u64::from(self.numbers.last()), ..self.demand };
+        let mut map = |blocks: u64| {
+            demand.tree_blocks += self.mapping.least_nodes(std::iter::once((0, blocks)).filter(|(_, blocks)| *blocks > 0));
+            blocks
+        };
+        demand.directory_blocks = self.directories.iter().map(|(_, blocks)| map(blocks)).sum();
+        demand.xattr_blocks = u64_of(self.xattrs.blocks.len()) + self.xattrs.values.iter().map(|value| map(value.blocks(block_bytes))).sum::<u64>();
+        demand.quota_blocks = self.quotas.iter().map(|file| map(file.blocks(block_bytes))).sum();
+        if self.numbers.adds_lost_found() {
+            demand.directory_blocks += LOST_FOUND_BYTES / block_bytes;
         }
-        Ok(Self { numbers, directories, xattrs, quotas, preallocated, mapping: limits.mapping, demand })
+        let in_blocks = |(id, node): &(NodeId, &Node)| matches!(node.kind, NodeKind::Symlink(_)) && self.target(tree, *id) == Target::Block;
+        demand.symlink_blocks = u64_of(tree.nodes().filter(in_blocks).count());
+        self.demand = demand;
     }
 }
 
@@ -175,25 +193,34 @@ fn check(id: NodeId, node: &Node, tree: &Tree, limits: &Limits) -> Result<()> {
     }
 }
 
-/// Counts the blocks of a node that was checked.
-fn count(tree: &Tree, id: NodeId, node: &Node, preallocated: bool, limits: &Limits, demand: &mut Demand) {
-    match node.kind {
-        NodeKind::File(file) => {
-            let pieces = || file_pieces(tree, &file, preallocated, limits.block_bytes);
-            demand.file_blocks += pieces().map(|piece| piece.blocks).sum::<u64>();
-            demand.tree_blocks += limits.mapping.nodes(pieces()).iter().map(|(_, _, count)| count).sum::<u64>();
-        }
-        NodeKind::Symlink(_) => demand.symlink_blocks += u64::from(!is_fast_symlink(u64_of(tree.target(id).len()))),
-        _ => {}
-    }
-}
-
-/// Whether a target of `len` bytes lies in the inode, with its NUL byte.
-pub(super) fn is_fast_symlink(len: u64) -> bool {
-    len < u64_of(I_BLOCK_BYTES)
+/// Counts the blocks of a file that was checked.
+fn count(tree: &Tree, file: &FileData, preallocated: bool, limits: &Limits, demand: &mut Demand) {
+    let pieces = || file_pieces(tree, file, preallocated, limits.block_bytes);
+    demand.file_blocks += pieces().map(|piece| piece.blocks).sum::<u64>();
+    demand.tree_blocks += limits.mapping.nodes(pieces()).iter().map(|(_, _, count)| count).sum::<u64>();
 }
 
 impl Survey {
+    /// Bytes that a directory or a link may have in its inode besides `i_block`, if it may lie there.
+    pub(super) fn inline_room(&self, tree: &Tree, id: NodeId) -> Option<usize> {
+        if !self.inline || id == NodeId::ROOT || self.numbers.is_lost_found(id) {
+            return None;
+        }
+        self.xattrs.inline_room(tree, &self.numbers, tree.node(id).metadata.xattrs)
+    }
+
+    /// Where the target of a link lies. e2fsck 1.47 looks at no block of attributes of an inline link, and accounts for none in quotas.
+    pub(super) fn target(&self, tree: &Tree, id: NodeId) -> Target {
+        let len = tree.target(id).len();
+        if len < I_BLOCK_BYTES {
+            Target::Fast
+        } else if !self.quotas.any() && self.xattrs.of(id).is_none() && self.inline_room(tree, id).is_some_and(|room| target_fits(len, room)) {
+            Target::Inline
+        } else {
+            Target::Block
+        }
+    }
+
     /// The blocks of a file that are no holes.
     pub(super) fn pieces<'a>(&self, tree: &'a Tree, id: NodeId, file: &FileData, block_bytes: u64) -> impl Iterator<Item = Piece> + 'a {
         file_pieces(tree, file, self.preallocated.binary_search(&id).is_ok(), block_bytes)

@@ -111,6 +111,11 @@ fn on_disk(set: &[Xattr]) -> Result<Vec<OnDisk<'_>>> {
     Ok(all)
 }
 
+/// The attribute that holds what inline data has behind `i_block`.
+fn inline_data(value: &[u8]) -> OnDisk<'_> {
+    OnDisk { index: name_index::SYSTEM, name: b"data", value: Cow::Borrowed(value), moved: None }
+}
+
 /// `struct posix_acl_xattr_header` and entries to `ext4_acl_header` and entries. `None` for what is no ACL.
 fn acl_to_disk(value: &[u8]) -> Option<Vec<u8>> {
     const SYSCALL_VERSION: [u8; 4] = [2, 0, 0, 0];
@@ -233,10 +238,18 @@ impl Room {
         Error::limit(format!("xattrs of {needed} bytes (the largest, {name}, {largest}); {holds} (the feature ea_inode gives large values room of their own)"))
     }
 
-    /// Fills the part of an inode behind its fields.
-    fn fill_inode(self, all: Vec<OnDisk<'_>>, region: &mut [u8]) {
+    /// Bytes that a value of inline data may have behind the attributes in the inode; `None` if there is no room for its entry.
+    fn inline_room(self, all: Vec<OnDisk<'_>>) -> Option<usize> {
+        let (inside, _) = self.split(all)?;
+        let used = inside.iter().map(OnDisk::bytes).sum::<usize>() + inline_data(&[]).bytes();
+        inode_room(self.region_bytes).checked_sub(used)
+    }
+
+    /// Fills the part of an inode behind its fields; `inline` is the value of inline data.
+    fn fill_inode(self, all: Vec<OnDisk<'_>>, inline: Option<&[u8]>, region: &mut [u8]) {
         region.fill(0);
-        let (inside, _) = self.split(all).expect("planning has checked every set");
+        let (mut inside, _) = self.split(all).expect("planning has checked every set");
+        inside.extend(inline.map(inline_data));
         if !inside.is_empty() {
             region[..INODE_HEADER_BYTES].copy_from_slice(&XATTR_MAGIC.to_le_bytes());
             fill_entries(&mut region[INODE_HEADER_BYTES..], 0, &inside, false);
@@ -355,9 +368,14 @@ impl XattrBlocks {
         all
     }
 
-    /// Fills the part of an inode with this set behind its fields.
-    pub(super) fn fill_inode(&self, tree: &Tree, numbers: &Numbers, set: XattrSetId, region: &mut [u8]) {
-        self.room.fill_inode(self.attributes(tree, numbers, set), region);
+    /// Bytes that a value of inline data may have in an inode with this set; `None` if there is no room for its entry.
+    pub(super) fn inline_room(&self, tree: &Tree, numbers: &Numbers, set: XattrSetId) -> Option<usize> {
+        self.room.inline_room(self.attributes(tree, numbers, set))
+    }
+
+    /// Fills the part of an inode with this set behind its fields; `inline` is the value of its inline data, if it has such.
+    pub(super) fn fill_inode(&self, tree: &Tree, numbers: &Numbers, set: XattrSetId, inline: Option<&[u8]>, region: &mut [u8]) {
+        self.room.fill_inode(self.attributes(tree, numbers, set), inline, region);
     }
 
     /// Fills a block of attributes that lies at `block_number`.

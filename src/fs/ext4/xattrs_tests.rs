@@ -64,7 +64,7 @@ fn sets_fit_to_the_last_byte_and_not_beyond() {
         let split = ROOM.split(on_disk(&list).unwrap());
         assert_eq!(split.is_some(), fits, "{:?}", list.iter().map(|xattr| (escape(&xattr.name), xattr.value.len())).collect::<Vec<_>>());
         if fits {
-            ROOM.fill_inode(on_disk(&list).unwrap(), &mut [0xff; 96]);
+            ROOM.fill_inode(on_disk(&list).unwrap(), None, &mut [0xff; 96]);
             ROOM.fill_block(on_disk(&list).unwrap(), 1, 1, Csum::of_seed(1), &mut [0xff; 4096]);
         }
     }
@@ -81,7 +81,7 @@ fn entries_and_values_are_found_again() {
     unsigned[0x10..0x14].fill(0);
     assert_eq!(header.h_checksum, Csum::of_seed(9).over(&[&77_u64.to_le_bytes(), &unsigned]));
     let mut region = vec![0xff; 96];
-    ROOM.fill_inode(on_disk(&list).unwrap(), &mut region);
+    ROOM.fill_inode(on_disk(&list).unwrap(), None, &mut region);
     assert_eq!(region[..4], XATTR_MAGIC.to_le_bytes());
     let mut found = Vec::new();
     for (area, first) in [(&block[..], 32), (&region[4..], 0)] {

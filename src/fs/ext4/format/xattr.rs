@@ -28,6 +28,8 @@ pub mod name_index {
     pub const TRUSTED: u8 = 4;
     /// `security.`
     pub const SECURITY: u8 = 6;
+    /// `system.`: only `system.data`, which holds inline data and is shown to nobody.
+    pub const SYSTEM: u8 = 7;
     /// `system.richacl`, the whole name.
     pub const RICHACL: u8 = 8;
     /// `gnu.`
