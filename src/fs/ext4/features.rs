@@ -66,9 +66,11 @@ pub enum Feature {
     ExtraIsize,
     /// Checksums of all metadata.
     MetadataCsum,
-    /// Accounts of blocks and inodes by user and group, kept in the filesystem.
+    /// Accounts of blocks and inodes by user and group, kept in the filesystem. Linux mounts it for writing only with its quota format
+    /// "vfsv1" (`CONFIG_QFMT_V2`). Where that is a module, quota_v2, as in Debian, a root filesystem has to be mounted read-only first
+    /// (`ro` in the command line), unless the initramfs has the module.
     Quota,
-    /// The same by project.
+    /// The same by project; brings `quota` along. All inodes are of project 0.
     Project,
     /// fs-verity may be enabled on files.
     Verity,

@@ -15,6 +15,7 @@
 //! - Inodes are numbered in tree order, and contents lie in tree order, each file in one piece unless fixed metadata or 32,768 blocks part it.
 //! - atime, ctime and crtime are the tree's mtime; generations are 0.
 //! - Backups of superblock and descriptors depend on the size alone: they have the counts of a filesystem without files.
+//! - Quota files (features quota and project) have what every owner has, to the byte, and no limits.
 //! - Everything that somebody trusts to be zero is a `Zeros` segment: inode tables, the journal, the ends of files' last blocks.
 //!
 //! - Times are right to the kernel from 1901 to 2446. e2fsck takes those from 2310-04-04 to 2378-04-22 for times before 1970 that old
