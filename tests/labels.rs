@@ -547,13 +547,14 @@ mode = "none"
     let disk = planned(folder.path(), recipe, FILES).unwrap();
     let notes: Vec<&String> = disk.notes().iter().filter(|note| note.contains("SELinux")).collect();
     assert_eq!(notes.len(), 4, "{notes:?}");
-    assert!(notes[0].contains("partition 1: SELinux labels for 10 of 10 entries, by tree:/etc/selinux/fc with 3 specifications"), "{notes:?}");
+    assert!(notes[0].contains("partition 1: SELinux labels for 11 of 11 entries, by tree:/etc/selinux/fc with 3 specifications"), "{notes:?}");
     assert!(disk.inputs().contains(&folder.path().join("policy/fc.subs")) && !disk.inputs().contains(&folder.path().join("policy/fc.local")));
     let image = folder.path().join("image.raw");
     disk.write_file(&image, Format::Raw).unwrap();
     let cases: &[(u32, &str, Option<&str>)] = &[
         (1, "/", Some("u:r:tree:s0")),
         (1, "/etc/passwd", Some("u:r:passwd:s0")),
+        (1, "/lost+found", Some("u:r:tree:s0")),
         (1, "/var", Some("u:r:tree:s0")),
         (1, "/home", Some("u:r:tree:s0")),
         (2, "/", Some("u:r:tree:s0")),
@@ -563,6 +564,7 @@ mode = "none"
         (3, "/index.html", Some("u:r:index:s0")),
         (4, "/index.html", None),
         (5, "/", Some("u:r:tree:s0")),
+        (5, "/lost+found", Some("u:r:tree:s0")),
     ];
     for (number, path, context) in cases {
         let partition = disk.partitions().iter().find(|partition| partition.number == *number).unwrap();

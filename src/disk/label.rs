@@ -10,7 +10,7 @@ use super::plan::{Draft, Drafted};
 use super::spec::{Filesystem, PartitionSpec};
 use crate::error::{Error, Result};
 use crate::labels::{self, FileContexts, Origin};
-use crate::tree::TreeBuilder;
+use crate::tree::{Metadata, NewNode, Timestamp, Tree, TreeBuilder};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,10 +64,10 @@ pub(super) fn complete(drafted: &mut Drafted) -> Result<()> {
 
 /// Labels the trees of all partitions, once they have what they will have.
 pub(super) fn apply(drafted: &mut Drafted) -> Result<()> {
+    let epoch = drafted.spec.epoch;
     for (Draft { spec, number, tree, .. }, policy) in drafted.drafts.iter_mut().zip(&drafted.labels) {
         let Some(policy) = policy else { continue };
-        // An empty filesystem has a root directory all the same.
-        let bare = tree.take().map_or_else(|| TreeBuilder::new().freeze(), Ok)?;
+        let bare = with_lost_found(tree.take(), epoch)?;
         let nodes = bare.node_count();
         let done = labels::apply(bare, policy, spec.mount_point.as_deref().unwrap_or("/"))?;
         *tree = Some(done.tree);
@@ -76,4 +76,14 @@ pub(super) fn apply(drafted: &mut Drafted) -> Result<()> {
         drafted.notes.extend(done.notes);
     }
     Ok(())
+}
+
+/// The tree with the directory lost+found, which the writer would add without a label. An empty filesystem has a root all the same.
+fn with_lost_found(tree: Option<Tree>, epoch: Timestamp) -> Result<Tree> {
+    const LOST_FOUND: &str = "lost+found";
+    let mut builder = tree.map_or_else(TreeBuilder::new, TreeBuilder::from_tree);
+    if builder.get(LOST_FOUND).is_none() {
+        builder.add(LOST_FOUND, Metadata { mode: 0o700, mtime: epoch, ..Metadata::default() }, NewNode::Directory)?;
+    }
+    builder.freeze()
 }
