@@ -37,6 +37,8 @@ const SHAPES: &[Shape] = &[
     Shape { name: "tiny", ext4: "", built: "64 MiB", grown: &[100 * GIB] },
     Shape { name: "no-journal", ext4: "journal = \"none\"", built: "1 GiB", grown: &[100 * GIB] },
     Shape { name: "lazy-tables", ext4: "lazy_inode_tables = true", built: "1 GiB", grown: &[100 * GIB] },
+    Shape { name: "modern", ext4: "features = \"modern\"", built: "1 GiB", grown: &[100 * GIB] },
+    Shape { name: "meta-bg", ext4: "features = [\"meta_bg\"]", built: "1 GiB", grown: &[100 * GIB] },
     // Groups of 8 MiB, so many that growth takes its time; 33 GiB are reserved.
     Shape { name: "small-blocks", ext4: "block_size = 1024", built: "1 GiB", grown: &[40 * GIB] },
 ];

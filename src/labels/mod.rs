@@ -26,8 +26,8 @@
 //! characters never matches the same path with a line feed behind it, of several lines for one path those for the file's type
 //! win, and `)`, `]`, `}` and unusual escapes count as special characters.
 //!
-//! `lost+found` is made by the ext4 writer, not by the tree: it has what this module says of `/lost+found` only where somebody asks
-//! for it ([`FileContexts::context`]; refpolicy: `lost_found_t`, directories of that name at the root and at usual mount points).
+//! `lost+found` is made by the ext4 writer where the tree has none, and the writer knows no policies: whoever wants it labelled puts it
+//! into the tree first, as a disk with `file_contexts` does.
 //!
 //! **Refused**, with file and line: lines of another form, contexts of another form than `user:role:type[:range]` (whether the policy
 //! knows them is not asked), patterns that are no regular expressions
