@@ -1,5 +1,6 @@
 //! Extended attributes, interned: most nodes have none, and most of the rest share a few sets.
 
+use super::{NodeId, Tree};
 use crate::error::{Error, Result};
 use crate::units::index_of;
 use std::collections::HashMap;
@@ -119,5 +120,38 @@ impl Interner {
         let id = XattrSetId(u32::try_from(self.sets.sets.len()).map_err(|_| Error::limit("over 2^32 different sets of xattrs"))?);
         self.numbers.insert(set, id);
         Ok(id)
+    }
+}
+
+impl Tree {
+    /// Gives nodes the extended attribute `name` with the value that `value_of` has for them, in place of one that is there. Nodes
+    /// that it has none for keep what they have; names, numbers and all other metadata stay.
+    ///
+    /// # Errors
+    /// As [`super::TreeBuilder::intern_xattrs`].
+    pub fn set_xattr<'a>(&mut self, name: &[u8], value_of: impl Fn(NodeId) -> Option<&'a [u8]>) -> Result<()> {
+        let mut interner = Interner::from_sets(std::mem::take(&mut self.xattrs));
+        // Many nodes share a set and a value; only looked up in, never walked.
+        let mut made: HashMap<(XattrSetId, &'a [u8]), XattrSetId> = HashMap::new();
+        let mut set_all = || {
+            for (id, node) in (0..).map(NodeId).zip(&mut self.nodes) {
+                let Some(value) = value_of(id) else { continue };
+                let old = node.metadata.xattrs;
+                node.metadata.xattrs = match made.get(&(old, value)) {
+                    Some(new) => *new,
+                    None => {
+                        let others = interner.sets.get(old).iter().filter(|xattr| *xattr.name != *name).cloned();
+                        let new = interner.intern(others.chain([Xattr::new(name, value)]).collect())?;
+                        made.insert((old, value), new);
+                        new
+                    }
+                };
+            }
+            Ok(())
+        };
+        let done = set_all();
+        self.xattrs = interner.sets;
+        self.xattrs.renumber(self.nodes.iter_mut().map(|node| &mut node.metadata.xattrs));
+        done
     }
 }

@@ -42,7 +42,7 @@ fn small() -> Sample {
     let label = ("security.selinux", b"system_u:object_r:etc_t:s0\0".to_vec());
     let sets = [
         ("none", metadata(0o755)),
-        ("label", maker.with_xattrs(metadata(0o755), &[label.clone()])),
+        ("label", maker.with_xattrs(metadata(0o755), std::slice::from_ref(&label))),
         ("acl", maker.with_xattrs(metadata(0o775), &[("system.posix_acl_access", access_acl())])),
         ("nearly", maker.with_xattrs(metadata(0o755), &[("trusted.a", vec![1; 48])])),
         ("full", maker.with_xattrs(metadata(0o755), &[("trusted.a", vec![1; 68])])),

@@ -12,10 +12,13 @@
 //!    an implied directory over a link to a directory is that directory.
 //! 5. A hard link names what its target is at that moment; the target must be in the same source.
 
+mod freeze;
+mod resolve;
+
 use super::xattr::Interner;
 use super::{
-    ByteRange, Device, ENTRIES_MAX, Entry, FileData, HolesId, Metadata, NAME_MAX_BYTES, Node, NodeId, NodeKind, PATH_MAX_BYTES, SYMLINKS_MAX, Timestamp, Tree,
-    XattrSet, XattrSetId, split_path,
+    ByteRange, Device, ENTRIES_MAX, Entry, FileData, HolesId, Metadata, NAME_MAX_BYTES, Node, NodeId, NodeKind, PATH_MAX_BYTES, Timestamp, Tree, XattrSet,
+    XattrSetId, split_path,
 };
 use crate::error::{Error, Result};
 use crate::units::{ContentId, index_of, u64_of};
@@ -316,151 +319,6 @@ impl TreeBuilder {
         })
     }
 
-    /// Ends the making: drops what no entry reaches, sorts, and numbers the nodes in tree order.
-    ///
-    /// # Errors
-    /// More entries than a tree holds.
-    pub fn freeze(self) -> Result<Tree> {
-        let Self { nodes, entries, bytes, holes, xattrs, index, .. } = self;
-        drop(index);
-        let (entries, first_of) = by_directory(entries, nodes.len(), &bytes);
-        let entries_of = |directory: NodeId| &entries[index_of(first_of[directory.index()])..index_of(first_of[directory.index() + 1])];
-
-        // Depth first, without recursion: a directory's entries are pushed in reverse, so that the first pops first.
-        const NOT_YET: NodeId = NodeId(u32::MAX);
-        let mut new_number = vec![NOT_YET; nodes.len()];
-        let mut frozen: Vec<Node> = Vec::with_capacity(nodes.len());
-        let mut directories = Vec::new();
-        let mut pending = vec![NodeId::ROOT];
-        while let Some(old) = pending.pop() {
-            let number = &mut new_number[old.index()];
-            if *number != NOT_YET {
-                frozen[number.index()].links += 1;
-                continue;
-            }
-            *number = NodeId(u32::try_from(frozen.len()).map_err(|_| Error::limit("over 2^32 entries"))?);
-            let node = nodes[old.index()];
-            frozen.push(Node { links: 1, ..node });
-            if node.is_directory() {
-                directories.push(old);
-                pending.extend(entries_of(old).iter().rev().map(|entry| entry.node));
-            }
-        }
-        drop(nodes);
-        // Directories came in the order of their new numbers; what none of them leads to is left behind.
-        let mut first_entry = vec![0_u32; frozen.len() + 1];
-        let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
-        for directory in directories {
-            let parent = new_number[directory.index()];
-            let own = entries_of(directory);
-            kept.extend(own.iter().map(|entry| Entry { parent, node: new_number[entry.node.index()], name: entry.name }));
-            first_entry[parent.index() + 1] = u32::try_from(own.len()).map_err(|_| Error::limit("over 2^32 entries"))?;
-        }
-        for at in 1..first_entry.len() {
-            first_entry[at] += first_entry[at - 1];
-        }
-        let mut xattrs = xattrs.sets;
-        xattrs.renumber(frozen.iter_mut().map(|node| &mut node.metadata.xattrs));
-        Ok(Tree { nodes: frozen, entries: kept, first_entry, bytes, holes, xattrs })
-    }
-
-    /// The directory that `parts` lead to, through links, making what is missing.
-    fn resolve_directory(&mut self, parts: &[&[u8]]) -> Result<NodeId> {
-        let mut at = NodeId::ROOT;
-        for (depth, name) in parts.iter().enumerate() {
-            // The common way: plain directories. The first link hands over to the slow way.
-            match self.find(at, name).map(|entry| self.entries[entry].node) {
-                Some(id) if self.nodes[id.index()].is_directory() => at = id,
-                Some(_) => return self.resolve_through_links(parts).map(|trail| trail[trail.len() - 1]),
-                None => {
-                    for name in &parts[depth..] {
-                        let id = self.push_node(implied_directory(self.implied_time))?;
-                        self.set_entry(at, name, id)?;
-                        at = id;
-                    }
-                    return Ok(at);
-                }
-            }
-        }
-        Ok(at)
-    }
-
-    /// As [`Self::resolve_directory`], with links followed; returns all directories on the way.
-    fn resolve_through_links(&mut self, parts: &[&[u8]]) -> Result<Vec<NodeId>> {
-        let mut trail = vec![NodeId::ROOT];
-        let mut pending: Vec<Vec<u8>> = parts.iter().rev().map(|part| part.to_vec()).collect();
-        let mut followed = 0;
-        while let Some(name) = pending.pop() {
-            let at = trail[trail.len() - 1];
-            match name.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    trail.truncate((trail.len() - 1).max(1));
-                    continue;
-                }
-                _ => {}
-            }
-            let Some(entry) = self.find(at, &name) else {
-                let id = self.push_node(implied_directory(self.implied_time))?;
-                self.set_entry(at, &name, id)?;
-                trail.push(id);
-                continue;
-            };
-            let id = self.entries[entry].node;
-            match self.nodes[id.index()].kind {
-                NodeKind::Directory => trail.push(id),
-                NodeKind::Symlink(target) => {
-                    followed += 1;
-                    if followed > SYMLINKS_MAX {
-                        return Err(Error::corrupt(format!("over {SYMLINKS_MAX} symbolic links on the way")));
-                    }
-                    let target = self.slice(target);
-                    let absolute = target.first() == Some(&b'/');
-                    pending.extend(target.split(|b| *b == b'/').rev().map(<[u8]>::to_vec));
-                    if absolute {
-                        trail.truncate(1);
-                    }
-                }
-                _ => return Err(Error::corrupt(format!("{} in its path is no directory", crate::error::escape(&name)))),
-            }
-        }
-        Ok(trail)
-    }
-
-    /// The live entry at `path`: links in the parents are followed, nothing is made.
-    fn find_path(&self, path: &[u8]) -> Result<Option<usize>> {
-        let parts = split_path(path)?;
-        let Some((last, parents)) = parts.split_last() else { return Ok(None) };
-        let mut trail = vec![NodeId::ROOT];
-        let mut pending: Vec<&[u8]> = parents.iter().rev().copied().collect();
-        let mut followed = 0;
-        while let Some(name) = pending.pop() {
-            let at = trail[trail.len() - 1];
-            if name.is_empty() || name == b"." {
-                continue;
-            }
-            if name == b".." {
-                trail.truncate((trail.len() - 1).max(1));
-                continue;
-            }
-            let Some(entry) = self.find(at, name) else { return Ok(None) };
-            let id = self.entries[entry].node;
-            match self.nodes[id.index()].kind {
-                NodeKind::Directory => trail.push(id),
-                NodeKind::Symlink(target) if followed < SYMLINKS_MAX => {
-                    followed += 1;
-                    let target = self.slice(target);
-                    if target.first() == Some(&b'/') {
-                        trail.truncate(1);
-                    }
-                    pending.extend(target.split(|b| *b == b'/').rev());
-                }
-                _ => return Ok(None),
-            }
-        }
-        Ok(self.find(trail[trail.len() - 1], last))
-    }
-
     fn set_directory(&mut self, id: NodeId, metadata: Metadata) {
         let node = &mut self.nodes[id.index()];
         node.metadata = metadata;
@@ -615,35 +473,6 @@ fn check_device(device: Device) -> Result<Device> {
         return Err(Error::corrupt(format!("device {}:{}; Linux has majors to {MAJOR_MAX} and minors to {MINOR_MAX}", device.major, device.minor)));
     }
     Ok(device)
-}
-
-/// The live entries of each directory together, sorted by their names; and where those of each of `nodes` begin, with the end
-/// behind the last.
-fn by_directory(entries: Vec<Entry>, nodes: usize, bytes: &[u8]) -> (Vec<Entry>, Vec<u32>) {
-    let live = || entries.iter().filter(|entry| entry.node != NodeId::ROOT);
-    // Counted, then dealt out: first_of[n] is where n's begin, and then, while they are dealt, where the next one goes.
-    let mut first_of = vec![0_u32; nodes + 2];
-    for entry in live() {
-        first_of[entry.parent.index() + 2] += 1;
-    }
-    for at in 2..first_of.len() {
-        first_of[at] += first_of[at - 1];
-    }
-    let count = first_of.last().map_or(0, |count| index_of(*count));
-    let nothing = Entry { parent: NodeId::ROOT, node: NodeId::ROOT, name: ByteRange { start: 0, len: 0 } };
-    let mut sorted = vec![nothing; count];
-    for entry in live() {
-        let next = &mut first_of[entry.parent.index() + 1];
-        sorted[index_of(*next)] = *entry;
-        *next += 1;
-    }
-    first_of.pop();
-    let name = |entry: &Entry| &bytes[index_of(entry.name.start)..][..index_of(entry.name.len)];
-    for pair in first_of.windows(2) {
-        // Most come sorted, which is found at once.
-        sorted[index_of(pair[0])..index_of(pair[1])].sort_unstable_by(|a, b| name(a).cmp(name(b)));
-    }
-    (sorted, first_of)
 }
 
 /// Drops empty ranges and joins those that touch.
