@@ -14,6 +14,7 @@ use super::spec::{BootMode, DEFAULT_FREE, DiskSize, DiskSpec, Filesystem, Filesy
 use crate::boot::{self, Architecture};
 use crate::content::ContentStore;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fs::ext4::Feature;
 use crate::guid::Guid;
 use crate::labels::FileContexts;
 use crate::partition::TableKind;
@@ -304,6 +305,10 @@ fn make_bootable(drafted: &mut Drafted) -> Result<()> {
     drafted.drafts[esp].tree = Some(prepared.esp);
     drafted.drafts[esp].spec.mount_point = Some(format!("/{}", String::from_utf8_lossy(&prepared.esp_mount_point)));
     drafted.notes.extend(prepared.notes);
+    let keeps_quotas = matches!(&drafted.drafts[root].filesystem, Filesystem::Ext4(settings) if settings.features.has(Feature::Quota));
+    if keeps_quotas && prepared.summary.cmdline.as_ref().is_some_and(|line| line.split_whitespace().any(|word| word == "rw")) {
+        drafted.notes.push("the root keeps quotas, and `rw` mounts it before the kernel has its quota module where that is not built in: `ro` boots".into());
+    }
     drafted.boot = Some(prepared.summary);
     Ok(())
 }
