@@ -40,6 +40,19 @@ impl Mounted {
         Some(Ok(Self { folder }))
     }
 
+    /// Mounts for writing, as far as the kernel knows the features.
+    pub(crate) fn for_writing(image: &Path, options: &Options) -> Option<Self> {
+        match Self::try_new(image, "rw")? {
+            Ok(mounted) => Some(mounted),
+            Err(error) if options.features.has(Feature::Quota) => {
+                // Only kernels with CONFIG_QFMT_V2 write to filesystems that keep quotas; e2fsck has judged this one.
+                eprintln!("SKIPPED: this kernel does not write to filesystems with quotas: {error}");
+                None
+            }
+            Err(error) => panic!("mount: {error}"),
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -170,16 +183,7 @@ pub(crate) fn judge_by_kernel(image: &Image, sample: &Sample, options: &Options)
     let Some(mounted) = Mounted::new(image.path(), "ro") else { return };
     compare_with(mounted.path(), sample, options);
     drop(mounted);
-    let mounted = match Mounted::try_new(image.path(), "rw") {
-        Some(Ok(mounted)) => mounted,
-        Some(Err(error)) if options.features.has(Feature::Quota) => {
-            // Only kernels with CONFIG_QFMT_V2 write to filesystems that keep quotas; e2fsck has judged this one.
-            eprintln!("SKIPPED: this kernel does not write to filesystems with quotas: {error}");
-            return;
-        }
-        Some(Err(error)) => panic!("mount: {error}"),
-        None => return,
-    };
+    let Some(mounted) = Mounted::for_writing(image.path(), options) else { return };
     use_heavily(mounted.path());
     drop(mounted);
     e2fsck(image.path());
