@@ -34,6 +34,15 @@ impl Mounted {
         Some(Self { folder })
     }
 
+    /// Mounts for writing, as far as the kernel knows the features.
+    pub(crate) fn for_writing(image: &Path, options: &Options) -> Option<Self> {
+        // In a guest, tests/quota.rs writes to filesystems with quota files whatever this kernel can do.
+        if options.features.has(Feature::Quota) && !keeps_quotas() {
+            return None;
+        }
+        Self::new(image, "rw")
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -164,11 +173,7 @@ pub(crate) fn judge_by_kernel(image: &Image, sample: &Sample, options: &Options)
     let Some(mounted) = Mounted::new(image.path(), "ro") else { return };
     compare_with(mounted.path(), sample, options);
     drop(mounted);
-    // In a guest, tests/quota.rs writes to filesystems with quota files whatever this kernel can do.
-    if options.features.has(Feature::Quota) && !keeps_quotas() {
-        return;
-    }
-    let Some(mounted) = Mounted::new(image.path(), "rw") else { return };
+    let Some(mounted) = Mounted::for_writing(image.path(), options) else { return };
     use_heavily(mounted.path());
     drop(mounted);
     e2fsck(image.path());

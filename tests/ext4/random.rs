@@ -99,6 +99,11 @@ fn xattrs(maker: &mut Maker, choice: u8, metadata: Metadata) -> Metadata {
         1 => maker.with_xattrs(metadata, &[label, ("security.capability", capability()), ("trusted.x", vec![1; 40])]),
         2 => maker.with_xattrs(metadata, &[("trusted.block", vec![2; 900])]),
         3 => maker.with_xattrs(metadata, &[("trusted.a", vec![2; 44]), ("trusted.bc", vec![]), ("security.z", vec![3; 3])]),
+        // Only with the feature ea_inode: see `what_it_holds`.
+        5 => {
+            let large = vec![4; 1000 + usize::try_from(metadata.uid % 64_000).unwrap()];
+            maker.with_xattrs(metadata, &[label, ("trusted.large", large.clone()), ("trusted.equal", large), ("trusted.other", vec![5; 700])])
+        }
         _ => metadata,
     }
 }
@@ -218,11 +223,12 @@ fn choices() -> impl Strategy<Value = Options> {
 
 /// The tree without what a filesystem with these options refuses.
 fn what_it_holds(sample: &Sample, options: &Options) -> Sample {
-    if options.inode_bytes > 128 {
-        return without(sample, |_| false);
-    }
     let tree = &sample.tree;
-    without(sample, |path| tree.lookup(path).is_some_and(|id| tree.node(id).metadata.mtime.seconds >= 1 << 31))
+    let held = |metadata: &Metadata| {
+        let values: usize = tree.xattrs(metadata.xattrs).iter().map(|xattr| xattr.value.len()).sum();
+        (options.inode_bytes > 128 || metadata.mtime.seconds < 1 << 31) && (options.features.has(Feature::EaInode) || values < 960)
+    };
+    without(sample, |path| tree.lookup(path).is_some_and(|id| !held(&tree.node(id).metadata)))
 }
 
 fn cases() -> u32 {

@@ -91,10 +91,7 @@ fn the_kernel_reads_changes_and_removes_large_values() {
         if let Some(mounted) = Mounted::new(image.path(), "ro") {
             compare(mounted.path(), &sample);
         }
-        // The kernel need not know quotas to read.
-        if !options.features.has(Feature::Quota)
-            && let Some(mounted) = Mounted::new(image.path(), "rw")
-        {
+        if let Some(mounted) = Mounted::for_writing(image.path(), &options) {
             change(mounted.path());
         }
         e2fsck(image.path());
