@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Files that are kept open, because they are read in more than one piece.
 const OPEN_FILES: usize = 16;
+/// Folders that are kept open, because files are read folder by folder: about as many as threads read at once.
+const OPEN_FOLDERS: usize = 16;
 
 /// A file as the scan found it.
 #[derive(Debug, Clone, Copy)]
@@ -30,13 +32,38 @@ pub(super) struct Files {
     /// All paths, one after the other.
     paths: Vec<u8>,
     scanned: Vec<Scanned>,
-    /// The last used last.
-    open: Mutex<Vec<(ContentId, Arc<File>)>>,
+    open: Recent<ContentId, File>,
+    folders: Recent<Box<[u8]>, OwnedFd>,
+}
+
+/// What was used last, the newest last.
+#[derive(Debug)]
+struct Recent<K, V>(Mutex<Vec<(K, Arc<V>)>>);
+
+impl<K, V> Recent<K, V> {
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    fn get(&self, is_wanted: impl Fn(&K) -> bool) -> Option<Arc<V>> {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = recent.iter().rposition(|(key, _)| is_wanted(key))?;
+        recent[at..].rotate_left(1);
+        recent.last().map(|(_, value)| Arc::clone(value))
+    }
+
+    fn keep(&self, most: usize, key: K, value: &Arc<V>) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= most {
+            recent.remove(0);
+        }
+        recent.push((key, Arc::clone(value)));
+    }
 }
 
 impl Files {
     pub(super) fn new(root: OwnedFd) -> Self {
-        Self { root, paths: Vec::new(), scanned: Vec::new(), open: Mutex::default() }
+        Self { root, paths: Vec::new(), scanned: Vec::new(), open: Recent::new(), folders: Recent::new() }
     }
 
     /// The number of files.
@@ -56,40 +83,35 @@ impl Files {
         &self.paths[file.path_start..][..index_of(file.path_length)]
     }
 
-    fn open_file(&self, scanned: &Scanned) -> Result<File> {
-        let fd = open_beneath(self.root.as_fd(), self.path(scanned), OFlags::RDONLY).map_err(|errno| match errno {
+    fn open_file(&self, path: &[u8]) -> Result<File> {
+        let opened = match path.iter().rposition(|byte| *byte == b'/') {
+            None => open_beneath(self.root.as_fd(), path, OFlags::RDONLY),
+            Some(at) => self.folder(&path[..at]).and_then(|folder| open_beneath(folder.as_fd(), &path[at + 1..], OFlags::RDONLY)),
+        };
+        opened.map(File::from).map_err(|errno| match errno {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO => changed("was there when it was scanned and is not now"),
             errno => Error::io("cannot open", errno.into()),
-        })?;
-        Ok(File::from(fd))
+        })
     }
 
-    fn cached(&self, id: ContentId) -> Option<Arc<File>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = open.iter().position(|(known, _)| *known == id)?;
-        let entry = open.remove(at);
-        let file = Arc::clone(&entry.1);
-        open.push(entry);
-        Some(file)
-    }
-
-    fn keep(&self, id: ContentId, file: &Arc<File>) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() >= OPEN_FILES {
-            open.remove(0);
+    fn folder(&self, path: &[u8]) -> rustix::io::Result<Arc<OwnedFd>> {
+        if let Some(folder) = self.folders.get(|known| **known == *path) {
+            return Ok(folder);
         }
-        open.push((id, Arc::clone(file)));
+        let folder = Arc::new(open_beneath(self.root.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY)?);
+        self.folders.keep(OPEN_FOLDERS, path.into(), &folder);
+        Ok(folder)
     }
 
     fn read(&self, id: ContentId, scanned: &Scanned, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
         let end = offset_bytes.checked_add(u64_of(out.len())).filter(|end| *end <= scanned.size);
         end.ok_or_else(|| Error::invalid(format!("{} bytes at {offset_bytes} of a file of {}", out.len(), scanned.size)))?;
-        let file = match self.cached(id) {
+        let file = match self.open.get(|known| *known == id) {
             Some(file) => file,
             None => {
-                let file = Arc::new(self.open_file(scanned)?);
+                let file = Arc::new(self.open_file(self.path(scanned))?);
                 if u64_of(out.len()) < scanned.size {
-                    self.keep(id, &file);
+                    self.open.keep(OPEN_FILES, id, &file);
                 }
                 file
             }
