@@ -312,16 +312,27 @@ def extents(path, flags):
         os.close(fd)
 
 
+def tree_order(root):
+    """(path, status) of everything but links met before: a directory before its entries, these by the bytes of their names."""
+    pending, seen = [os.fsencode(root)], set()
+    while pending:
+        path = pending.pop()
+        status = os.lstat(path)
+        if status.st_ino in seen:
+            continue
+        seen.add(status.st_ino)
+        yield path, status
+        if stat.S_ISDIR(status.st_mode):
+            pending += [os.path.join(path, name) for name in sorted(os.listdir(path), reverse=True) if name != b"lost+found"]
+
+
 def placement(mount):
     files = pieces = broken = jumps = 0
     end, distance, folders = None, 0, []
-    for folder, directories, names in os.walk(mount):
-        directories[:] = sorted(d for d in directories if d != "lost+found")
-        folders += [e[1] for e in extents(folder, os.O_RDONLY | os.O_DIRECTORY)]
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            if not stat.S_ISREG(os.lstat(path).st_mode):
-                continue
+    for path, status in tree_order(mount):
+        if stat.S_ISDIR(status.st_mode):
+            folders += [physical for _, physical, _ in extents(path, os.O_RDONLY | os.O_DIRECTORY)]
+        elif stat.S_ISREG(status.st_mode):
             found = extents(path, os.O_RDONLY)
             # A hole parts a file without breaking it: what counts is whether the next data follows on the disk.
             breaks = sum(1 for a, b in zip(found, found[1:]) if a[1] + a[2] != b[1])
