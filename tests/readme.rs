@@ -123,9 +123,21 @@ fn the_bench_prints_its_table() {
     assert!(said.contains("| rootvol, from the tar |") && said.contains("| chain, from the tree |"), "{said}");
 }
 
+/// One run over one case, without the others' programs, which `benches/peers.sh` builds from sources it fetches.
+#[test]
+fn the_bench_of_ext4_prints_its_table() {
+    let (true, Some(tar), Some(python)) = (common::root(), lab("debian.tar"), common::judge("python3")) else { return };
+    assert!(block("bench-ext4").contains("benches/peers.sh && benches/ext4.py target/lab/debian.tar --work"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut python = python;
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/ext4.py")).arg(tar).args(["--cases", "a", "--runs", "1", "--work"]).arg(folder.path());
+    let said = common::text(python.args(["--rootvol", env!("CARGO_BIN_EXE_rootvol"), "--peers", "nowhere"]));
+    assert!(said.contains("| rootvol, tar |") && said.contains("the tree of the tar"), "{said}");
+}
+
 #[test]
 fn every_code_block_is_known_to_these_tests() {
-    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "bench", "ext4", "long"];
+    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "bench", "bench-ext4", "ext4", "long"];
     let lines: Vec<&str> = README.lines().collect();
     let mut inside = false;
     for (at, line) in lines.iter().enumerate() {

@@ -38,7 +38,7 @@ fn held(options: &Options) -> Sample {
 }
 
 /// Every set and every feature: words, block size, inode size, whether GRUB 2.06 reads it.
-const SHAPES: [(&str, u32, u16, bool); 24] = [
+const SHAPES: [(&str, u32, u16, bool); 26] = [
     ("default", 4096, 256, true),
     ("ext2", 4096, 256, true),
     ("ext2", 1024, 128, true),
@@ -51,6 +51,8 @@ const SHAPES: [(&str, u32, u16, bool); 24] = [
     ("modern", 1024, 256, true),
     ("modern,meta_bg", 4096, 512, true),
     ("verity", 4096, 256, true),
+    ("modern,project", 4096, 256, true),
+    ("ext3,quota", 1024, 256, true),
     ("meta_bg", 4096, 256, true),
     ("meta_bg", 1024, 256, true),
     ("^flex_bg", 4096, 256, true),
