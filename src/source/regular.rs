@@ -36,6 +36,12 @@ impl Stamp {
         Self { size, modified, inode }
     }
 
+    /// The file's length.
+    #[cfg(unix)]
+    pub(super) fn size(self) -> u64 {
+        self.size
+    }
+
     /// What differs, in words; `None` where nothing does.
     pub(super) fn difference(self, now: Self) -> Option<String> {
         if self.inode != now.inode {

@@ -19,9 +19,11 @@ const OPEN_FOLDERS: usize = 16;
 /// A file as the scan found it.
 #[derive(Debug, Clone, Copy)]
 struct Scanned {
-    path_start: usize,
-    path_length: u32,
-    size: u64,
+    /// Of [`Files::folders`].
+    folder: u32,
+    /// In [`Files::names`].
+    name_start: u32,
+    name_length: u32,
     stamp: Stamp,
 }
 
@@ -29,25 +31,27 @@ struct Scanned {
 #[derive(Debug)]
 pub(super) struct Files {
     root: OwnedFd,
-    /// All paths, one after the other.
-    paths: Vec<u8>,
+    /// The paths of the folders that files were found in; the root's is empty.
+    folders: Vec<Box<[u8]>>,
+    /// All names, one after the other.
+    names: Vec<u8>,
     scanned: Vec<Scanned>,
-    open: Recent<ContentId, File>,
-    folders: Recent<Box<[u8]>, OwnedFd>,
+    open_files: Recent<ContentId, File>,
+    open_folders: Recent<u32, OwnedFd>,
 }
 
 /// What was used last, the newest last.
 #[derive(Debug)]
 struct Recent<K, V>(Mutex<Vec<(K, Arc<V>)>>);
 
-impl<K, V> Recent<K, V> {
+impl<K: PartialEq, V> Recent<K, V> {
     fn new() -> Self {
         Self(Mutex::default())
     }
 
-    fn get(&self, is_wanted: impl Fn(&K) -> bool) -> Option<Arc<V>> {
+    fn get(&self, wanted: K) -> Option<Arc<V>> {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = recent.iter().rposition(|(key, _)| is_wanted(key))?;
+        let at = recent.iter().rposition(|(key, _)| *key == wanted)?;
         recent[at..].rotate_left(1);
         recent.last().map(|(_, value)| Arc::clone(value))
     }
@@ -63,7 +67,7 @@ impl<K, V> Recent<K, V> {
 
 impl Files {
     pub(super) fn new(root: OwnedFd) -> Self {
-        Self { root, paths: Vec::new(), scanned: Vec::new(), open: Recent::new(), folders: Recent::new() }
+        Self { root, folders: Vec::new(), names: Vec::new(), scanned: Vec::new(), open_files: Recent::new(), open_folders: Recent::new() }
     }
 
     /// The number of files.
@@ -71,47 +75,61 @@ impl Files {
         u32::try_from(self.scanned.len()).expect("push bounds it")
     }
 
-    pub(super) fn push(&mut self, path: &[u8], size: u64, stamp: Stamp) -> Result<ContentId> {
+    pub(super) fn push(&mut self, path: &[u8], stamp: Stamp) -> Result<ContentId> {
         let number = u32::try_from(self.scanned.len()).ok().filter(|number| *number < u32::MAX).ok_or_else(|| Error::limit("over 2^32 files"))?;
-        let path_length = u32::try_from(path.len()).map_err(|_| Error::limit("a path of over 4 GiB"))?;
-        self.scanned.push(Scanned { path_start: self.paths.len(), path_length, size, stamp });
-        self.paths.extend_from_slice(path);
+        let (folder, name) = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(at) => (&path[..at], &path[at + 1..]),
+            None => (&[][..], path),
+        };
+        // Files come folder by folder.
+        if self.folders.last().is_none_or(|last| **last != *folder) {
+            self.folders.push(folder.into());
+        }
+        let too_many = || Error::limit("names of over 4 GiB in one directory tree");
+        let folder = u32::try_from(self.folders.len() - 1).map_err(|_| too_many())?;
+        let name_start = u32::try_from(self.names.len()).map_err(|_| too_many())?;
+        let name_length = u32::try_from(name.len()).map_err(|_| too_many())?;
+        self.scanned.push(Scanned { folder, name_start, name_length, stamp });
+        self.names.extend_from_slice(name);
         Ok(ContentId(number))
     }
 
-    fn path(&self, file: &Scanned) -> &[u8] {
-        &self.paths[file.path_start..][..index_of(file.path_length)]
+    fn name(&self, file: &Scanned) -> &[u8] {
+        &self.names[index_of(file.name_start)..][..index_of(file.name_length)]
     }
 
-    fn open_file(&self, path: &[u8]) -> Result<File> {
-        let opened = match path.iter().rposition(|byte| *byte == b'/') {
-            None => open_beneath(self.root.as_fd(), path, OFlags::RDONLY),
-            Some(at) => self.folder(&path[..at]).and_then(|folder| open_beneath(folder.as_fd(), &path[at + 1..], OFlags::RDONLY)),
-        };
+    fn path(&self, file: &Scanned) -> Vec<u8> {
+        let folder = &*self.folders[index_of(file.folder)];
+        let slash: &[u8] = if folder.is_empty() { b"" } else { b"/" };
+        [folder, slash, self.name(file)].concat()
+    }
+
+    fn open_file(&self, scanned: &Scanned) -> Result<File> {
+        let opened = self.folder(scanned.folder).and_then(|folder| open_beneath(folder.as_fd(), self.name(scanned), OFlags::RDONLY));
         opened.map(File::from).map_err(|errno| match errno {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO => changed("was there when it was scanned and is not now"),
             errno => Error::io("cannot open", errno.into()),
         })
     }
 
-    fn folder(&self, path: &[u8]) -> rustix::io::Result<Arc<OwnedFd>> {
-        if let Some(folder) = self.folders.get(|known| **known == *path) {
+    fn folder(&self, number: u32) -> rustix::io::Result<Arc<OwnedFd>> {
+        if let Some(folder) = self.open_folders.get(number) {
             return Ok(folder);
         }
-        let folder = Arc::new(open_beneath(self.root.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY)?);
-        self.folders.keep(OPEN_FOLDERS, path.into(), &folder);
+        let folder = Arc::new(open_beneath(self.root.as_fd(), &self.folders[index_of(number)], OFlags::RDONLY | OFlags::DIRECTORY)?);
+        self.open_folders.keep(OPEN_FOLDERS, number, &folder);
         Ok(folder)
     }
 
     fn read(&self, id: ContentId, scanned: &Scanned, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
-        let end = offset_bytes.checked_add(u64_of(out.len())).filter(|end| *end <= scanned.size);
-        end.ok_or_else(|| Error::invalid(format!("{} bytes at {offset_bytes} of a file of {}", out.len(), scanned.size)))?;
-        let file = match self.open.get(|known| *known == id) {
+        let end = offset_bytes.checked_add(u64_of(out.len())).filter(|end| *end <= scanned.stamp.size());
+        end.ok_or_else(|| Error::invalid(format!("{} bytes at {offset_bytes} of a file of {}", out.len(), scanned.stamp.size())))?;
+        let file = match self.open_files.get(id) {
             Some(file) => file,
             None => {
-                let file = Arc::new(self.open_file(self.path(scanned))?);
-                if u64_of(out.len()) < scanned.size {
-                    self.open.keep(OPEN_FILES, id, &file);
+                let file = Arc::new(self.open_file(scanned)?);
+                if u64_of(out.len()) < scanned.stamp.size() {
+                    self.open_files.keep(OPEN_FILES, id, &file);
                 }
                 file
             }

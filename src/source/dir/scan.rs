@@ -208,7 +208,7 @@ impl Scan<'_> {
         if self.check_readable && stat.size > 0 {
             rustix::fs::accessat(directory, name, rustix::fs::Access::READ_OK, AtFlags::empty()).map_err(|errno| gone_or(errno, "cannot be read"))?;
         }
-        let content = self.files.push(path, stat.size, stat.stamp())?;
+        let content = self.files.push(path, stat.stamp())?;
         let few_blocks = stat.blocks.saturating_mul(512) < stat.size;
         let many = stat.size >= ASK_FOR_HOLES_BYTES || (!raw.xattrs.is_empty() && stat.size > 4096);
         let data = if self.assembly.options.holes == Holes::Keep && (few_blocks || many) {
