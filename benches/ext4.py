@@ -386,7 +386,8 @@ def run_case(args, case, top):
         print(f"| {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {statistics.median(ratios):.2f} ({ratios[0]:.2f}, {ratios[-1]:.2f}) |")
     print()
     for name, said in notes.items():
-        print(f"- {name}: {'; '.join(said)}")
+        alike = next(other for other, its in notes.items() if its == said)
+        print(f"- {name}: {'; '.join(said) if alike == name else 'as ' + alike}")
     sys.stdout.flush()
     sh("rm", "-rf", folder, work)
 
