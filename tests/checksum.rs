@@ -323,7 +323,10 @@ fn the_command_says_lists_and_prints_json() {
     cat.wait().unwrap();
 
     // A reader that has gone away is no error for text.
-    run(Command::new("bash").args(["-c", "set -o pipefail; \"$0\" checksum disk.raw --json | true; [ ${PIPESTATUS[0]} = 0 ]"]).arg(env!("CARGO_BIN_EXE_rootvol")).current_dir(at));
+    run(Command::new("bash")
+        .args(["-c", "set -o pipefail; \"$0\" checksum disk.raw --json | true; [ ${PIPESTATUS[0]} = 0 ]"])
+        .arg(env!("CARGO_BIN_EXE_rootvol"))
+        .current_dir(at));
 }
 
 #[test]
@@ -380,7 +383,9 @@ fn a_system_call_that_fails_is_an_error_or_changes_nothing() {
     let at = folder.path();
     let bytes = image(&at.join("disk.raw"), &[(Stretch::Data(1), 20 * BLOCK_LEN), (Stretch::Hole, 9 * BLOCK_LEN), (Stretch::Data(2), 300)]);
     let expected = format!("{}\n", base64_encode(&linear(&expected(&bytes))));
-    for (call, error) in [("pread64", "EIO"), ("lseek", "EIO"), ("openat", "EACCES"), ("fsync", "EIO"), ("write", "ENOSPC"), ("renameat2", "EIO"), ("clone3", "EAGAIN")] {
+    for (call, error) in
+        [("pread64", "EIO"), ("lseek", "EIO"), ("openat", "EACCES"), ("fsync", "EIO"), ("write", "ENOSPC"), ("renameat2", "EIO"), ("clone3", "EAGAIN")]
+    {
         for n in 1..60 {
             let Some(mut strace) = judge("strace") else { return };
             let _ = fs::remove_file(at.join("out"));

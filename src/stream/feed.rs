@@ -6,7 +6,7 @@ use crate::checksum::sha256::{MESSAGES_MAX, preferred_messages};
 use crate::error::{Error, Result};
 use crate::format::BlockEncoder;
 use crate::layout::{AllocationMap, RunKind};
-use crate::units::{u64_of, usize_of};
+use crate::units::{BlockIndex, u64_of, usize_of};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,14 +33,14 @@ impl Feed<'_> {
     ///
     /// # Errors
     /// What went wrong with it; those of `clock`.
-    pub(super) fn next(&mut self, clock: &mut Clock<'_>) -> Result<Option<&Slot>> {
-        if self.leaving.as_ref().is_none_or(|(batch, left)| *left >= batch.done().len()) {
+    pub(super) fn next(&mut self, clock: &mut Clock<'_>) -> Result<Option<(BlockIndex, &Slot)>> {
+        if self.leaving.as_ref().is_none_or(|(batch, left)| batch.done(*left).is_none()) {
             let left = self.leaving.take().map(|(batch, _)| batch);
             self.leaving = Some((self.source.next(left, clock)?, 0));
         }
         let (batch, left) = self.leaving.as_mut().expect("a batch was just taken, or one has blocks left");
         *left += 1;
-        Ok(batch.done().get(*left - 1))
+        Ok(batch.done(*left - 1))
     }
 }
 
@@ -51,7 +51,7 @@ impl Source<'_> {
             Self::Here { disk, encoder, cursor, count } => {
                 let mut batch = left.unwrap_or_else(Batch::new);
                 assert!(batch.take(cursor, *count), "more blocks were asked for than the runs have");
-                batch.fill(*disk, &|| clock.cancel.is_cancelled())?;
+                batch.fill(*disk, encoder.is_alike_everywhere(), &|| clock.cancel.is_cancelled())?;
                 batch.finish(*encoder)?;
                 Ok(batch)
             }
@@ -73,7 +73,7 @@ pub(super) fn with_feed<T>(
     consume: impl FnOnce(&mut Feed<'_>) -> Result<T>,
 ) -> Result<T> {
     let cursor = Cursor::new(map);
-    let filled: u64 = map.runs().iter().filter(|run| run.kind == RunKind::Filled).map(|run| run.count).sum();
+    let filled: u64 = map.runs().iter().filter(|run| run.kind != RunKind::Zeros).map(|run| run.count).sum();
     // Few blocks are spread over all threads rather than given to the first.
     let fair = usize_of(filled.div_ceil(u64_of(threads))).max(1);
     let count = preferred_messages().min(fair).min(MESSAGES_MAX);
@@ -148,7 +148,7 @@ impl<'a> Pool<'a> {
         loop {
             let turn = self.in_order.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
             let Some((number, mut batch)) = self.take() else { return };
-            let filled = batch.fill(disk, &|| self.is_stopped.load(Ordering::Relaxed));
+            let filled = batch.fill(disk, encoder.is_alike_everywhere(), &|| self.is_stopped.load(Ordering::Relaxed));
             drop(turn);
             let result = filled.and_then(|()| batch.finish(encoder));
             let mut state = self.lock();

@@ -18,6 +18,7 @@ mod batch;
 mod existing;
 mod feed;
 mod image;
+mod whole;
 
 pub use existing::{ChecksumOptions, ReadThrough, all_blocks, checksum_blocks, checksum_reader};
 
@@ -35,6 +36,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use whole::WholeFile;
 
 /// The most threads that are started: more than any machine that builds images has, and few enough for their buffers.
 pub const THREADS_MAX: usize = 256;
@@ -196,10 +198,17 @@ pub fn run(
     progress: &mut OnProgress<'_>,
     cancel: &Cancel,
 ) -> Result<StreamSummary> {
-    let encoder = image.encoder;
-    let mut file = image::ImageFile::new(image.format, image.size_bytes, image.writer, output, options.file_sha256);
-    let checksums = stream(&disk, disk.map, &*encoder, &mut file, options, progress, cancel)?;
-    Ok(StreamSummary { checksums, file: file.summary() })
+    // Its thread ends with the file, which goes before the scope waits.
+    std::thread::scope(|scope| {
+        let whole = match options.file_sha256 {
+            true if options.threads > 1 => Some(WholeFile::beside(scope)?),
+            true => Some(WholeFile::here()),
+            false => None,
+        };
+        let (mut file, encoder) = image::ImageFile::new(image, output, whole);
+        let checksums = stream(&disk, disk.map, &*encoder, &mut file, options, progress, cancel)?;
+        Ok(StreamSummary { checksums, file: file.summary()? })
+    })
 }
 
 /// Streams the used blocks of `disk` into `sink`.
@@ -235,7 +244,7 @@ trait Consumer {
     /// Before the first block.
     fn begin(&mut self) -> Result<()>;
     /// A block that was filled: data, or zeros after all.
-    fn filled(&mut self, slot: &Slot) -> Result<()>;
+    fn filled(&mut self, index: BlockIndex, slot: &Slot) -> Result<()>;
     /// A run of zero or unused blocks.
     fn run(&mut self, first: BlockIndex, count: u64, state: BlockState) -> Result<()>;
     /// After the last block.
@@ -258,10 +267,10 @@ impl Consumer for SinkConsumer<'_> {
         Ok(())
     }
 
-    fn filled(&mut self, slot: &Slot) -> Result<()> {
+    fn filled(&mut self, index: BlockIndex, slot: &Slot) -> Result<()> {
         match slot.state {
-            BlockState::Data => self.sink.block(Block { index: slot.index, state: slot.state, checksum: &slot.digest, data: slot.block() }),
-            _ => self.zero(slot.index),
+            BlockState::Data => self.sink.block(Block { index, state: slot.state, checksum: &slot.digest, data: slot.block() }),
+            _ => self.zero(index),
         }
     }
 
@@ -311,20 +320,20 @@ fn deliver(map: &AllocationMap, feed: &mut Feed<'_>, consumer: &mut dyn Consumer
                 checksums.push_zeros(run.first, run.count);
                 pass(consumer, run.first, run.count, BlockState::Zero, clock)?;
             }
-            RunKind::Filled => {
+            RunKind::Beginning | RunKind::Filled => {
                 for index in run.first.0..run.first.0 + run.count {
-                    let Some(slot) = feed.next(clock)? else {
+                    let Some((block, slot)) = feed.next(clock)? else {
                         // Only what was read from begin to end has an end that nobody knew.
                         checksums.narrow(BlockIndex(0)..BlockIndex(index));
                         consumer.finish()?;
                         return Ok(checksums);
                     };
-                    assert_eq!(slot.index.0, index, "blocks come in the order of the runs");
+                    assert_eq!(block.0, index, "blocks come in the order of the runs");
                     match slot.state {
-                        BlockState::Data => checksums.push_data(slot.index, slot.digest),
-                        _ => checksums.push_zeros(slot.index, 1),
+                        BlockState::Data => checksums.push_data(block, slot.digest),
+                        _ => checksums.push_zeros(block, 1),
                     }
-                    consumer.filled(slot)?;
+                    consumer.filled(block, slot)?;
                     clock.advance(1)?;
                 }
             }
