@@ -112,6 +112,11 @@ impl Batch {
         Self { slots: Vec::new(), used: 0, has_known: false, indices: Vec::new(), done: Vec::new() }
     }
 
+    /// The last of the blocks to do.
+    pub(super) fn last(&self) -> Option<BlockIndex> {
+        self.indices.last().copied()
+    }
+
     /// Takes the next blocks to do, `count` at most and short ones besides; `false` if there are none left.
     pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, count: usize) -> bool {
         self.indices.clear();
@@ -226,20 +231,32 @@ impl<'a> Cursor<'a> {
     /// Takes the next blocks: `count` of them at most that are more than a beginning, and some of those besides.
     fn take(&mut self, count: usize, indices: &mut Vec<BlockIndex>) {
         let (mut filled, mut short) = (0, 0);
-        while let Some(run) = self.map.runs().get(self.run) {
-            if run.kind == RunKind::Zeros || self.within == run.count {
-                self.run += 1;
-                self.within = 0;
-                continue;
-            }
-            let counted = if run.kind == RunKind::Filled { &mut filled } else { &mut short };
-            if *counted == if run.kind == RunKind::Filled { count } else { SHORT_MAX } {
+        while let Some((index, kind)) = self.peek() {
+            let (counted, most) = if kind == RunKind::Filled { (&mut filled, count) } else { (&mut short, SHORT_MAX) };
+            if *counted == most {
                 return;
             }
             *counted += 1;
-            indices.push(BlockIndex(run.first.0 + self.within));
-            self.within += 1;
+            indices.push(index);
+            self.advance();
         }
+    }
+
+    /// The next block to fill and of which kind it is.
+    pub(super) fn peek(&mut self) -> Option<(BlockIndex, RunKind)> {
+        loop {
+            let run = self.map.runs().get(self.run)?;
+            if run.kind != RunKind::Zeros && self.within < run.count {
+                return Some((BlockIndex(run.first.0 + self.within), run.kind));
+            }
+            self.run += 1;
+            self.within = 0;
+        }
+    }
+
+    /// Goes on behind the block that [`Cursor::peek`] gave.
+    pub(super) fn advance(&mut self) {
+        self.within += 1;
     }
 }
 

@@ -12,6 +12,8 @@
 //! circle. The number of batches is fixed, and with it the memory. What leaves does not depend on the number of threads:
 //! neither the bytes nor, where several things fail, the error.
 //!
+//! Where reading has to wait for a disk, one more thread makes ready what comes next; in the page cache it sleeps.
+//!
 //! With one thread there is none: the same steps one after the other on the caller's.
 
 mod batch;
@@ -23,10 +25,10 @@ mod whole;
 pub use existing::{ChecksumOptions, ReadThrough, all_blocks, checksum_blocks, checksum_reader};
 
 use crate::checksum::{BlockChecksums, BlockState, Digest, ZERO_BLOCK_DIGEST};
-use crate::content::Contents;
+use crate::content::{Ahead, Contents};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BlockEncoder, ImagePlan};
-use crate::layout::{AllocationMap, Layout, RunKind, fill, fill_dirty};
+use crate::layout::{AllocationMap, Layout, RunKind, SegmentSource, fill, fill_dirty, segments};
 use crate::output::Output;
 use crate::report::FileSummary;
 use crate::units::{BLOCK_BYTES, BLOCK_LEN, BlockIndex, usize_of};
@@ -126,6 +128,16 @@ trait Fill: Sync {
     /// then.
     fn fill(&self, index: BlockIndex, block: &mut [u8; BLOCK_LEN], dirty: usize) -> Result<Filled>;
 
+    /// Makes ready what filling the block will read. A hint, from another thread.
+    fn prefetch(&self, index: BlockIndex) {
+        let _ = index;
+    }
+
+    /// Whether filling had to wait for a disk lately.
+    fn is_cold(&self) -> bool {
+        false
+    }
+
     /// Whether blocks can be filled in ascending order only, one at a time.
     fn in_order(&self) -> bool {
         false
@@ -148,6 +160,20 @@ impl Fill for Blocks<'_> {
         behind.fill(0);
         let dirty = fill_dirty(self.layout, self.contents, index.offset_bytes(), inside, dirty.min(len))?;
         Ok(Filled { len, dirty })
+    }
+
+    fn prefetch(&self, index: BlockIndex) {
+        let mut ahead = Vec::new();
+        for segment in segments(self.layout, index.offset_bytes()..index.offset_bytes() + BLOCK_BYTES) {
+            if let SegmentSource::Content { id, offset_bytes } = segment.source {
+                ahead.push(Ahead { id, offset_bytes, len_bytes: segment.range.end - segment.range.start });
+            }
+        }
+        self.contents.prefetch(&ahead);
+    }
+
+    fn is_cold(&self) -> bool {
+        self.contents.is_cold()
     }
 }
 
