@@ -82,6 +82,23 @@ fn the_debian_steps_name_what_there_is() {
     }
 }
 
+/// The three ways to a disk's aggregate agree.
+#[test]
+fn the_checksums_of_an_image_agree() {
+    let Some(_) = common::judge("qemu-img") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("rootfs")).unwrap();
+    fs::write(folder.path().join("rootfs/file"), "contents").unwrap();
+    let mut build = Command::new(env!("CARGO_BIN_EXE_rootvol"));
+    run(build.args(["build", "rootfs", "--owner", "0:0", "--size", "64 MiB", "-o", "web.vhd"]).current_dir(folder.path()));
+    let bin = Path::new(env!("CARGO_BIN_EXE_rootvol")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let said = common::text(Command::new("sh").arg("-ec").arg(block("checksum")).env("PATH", path).current_dir(folder.path()));
+    let aggregate = said.lines().last().unwrap();
+    assert!(said.contains(&format!("LINEAR {aggregate}")) && said.contains(&format!("\"linear_checksum\": \"{aggregate}\"")), "{said}");
+    assert!(folder.path().join("web.blocks.jsonl").exists());
+}
+
 #[test]
 fn the_recipe_builds() {
     let recipe = block("recipe");
@@ -137,7 +154,7 @@ fn the_bench_of_ext4_prints_its_table() {
 
 #[test]
 fn every_code_block_is_known_to_these_tests() {
-    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "bench", "bench-ext4", "ext4", "long"];
+    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "checksum", "bench", "bench-ext4", "ext4", "long"];
     let lines: Vec<&str> = README.lines().collect();
     let mut inside = false;
     for (at, line) in lines.iter().enumerate() {
