@@ -22,109 +22,16 @@ median of the ratios of neighbouring runs to rootvol's from the same kind of sou
 What is missing is a visible skip.
 """
 import argparse, errno, fcntl, hashlib, json, os, platform, random, re, shutil, stat, statistics, struct, subprocess, sys, tempfile, time
-from whole import missing, processor, sh
+from inputs import make_input, million_tar, recipe
+from measure import GIB, MIB, in_turn, machine, measured, missing, sh, skipped, table
 
-MIB, GIB = 1 << 20, 1 << 30
 SIZES = {"a": 2 * GIB, "b": 2 * GIB, "c": 8 * GIB, "d": 2 * GIB}
-TIMEOUT = 900
-SLOW = 20  # seconds: what takes longer is measured once
-MTIME_NS = 1_700_000_000_123_456_789
 TITLES = {
     "a": "the tree of the tar",
     "b": "100,000 files of 0 to 8 KiB in 1,000 directories",
     "c": "4 × 512 MiB, and 4 GiB with 64 MiB of data",
     "d": "50,000 entries in a directory, 1,000 deep, 20,000 hard links, 20,000 symbolic links",
 }
-
-
-# ---- inputs
-
-def write(path, data):
-    with open(path, "wb") as f:
-        f.write(data)
-
-
-def input_b(tree):
-    numbers = random.Random("case b")
-    for directory in range(1000):
-        os.mkdir(f"{tree}/directory-{directory:04}")
-        for file in range(100):
-            write(f"{tree}/directory-{directory:04}/file-{file:03}.txt", numbers.randbytes(numbers.randrange(8193)))
-
-
-def input_c(tree):
-    numbers = random.Random("case c")
-    for number in range(4):
-        with open(f"{tree}/file-{number}", "wb") as f:
-            for _ in range(128):
-                f.write(numbers.randbytes(4 * MIB))
-    with open(f"{tree}/sparse", "wb") as f:
-        f.truncate(4 * GIB)
-        for piece in range(64):
-            f.seek(piece * 64 * MIB + 16 * MIB)
-            f.write(numbers.randbytes(MIB))
-
-
-def input_d(tree):
-    numbers = random.Random("case d")
-    for name in ("many", "deep", "links", "symlinks"):
-        os.mkdir(f"{tree}/{name}")
-    for entry in range(50_000):
-        write(f"{tree}/many/entry-{entry:05}-{numbers.getrandbits(32):08x}", b"")
-    path = f"{tree}/deep"
-    for _ in range(1000):
-        path += "/d"
-        os.mkdir(path)
-    # 200 files of 101 names each.
-    for file in range(200):
-        write(f"{tree}/links/file-{file:03}", numbers.randbytes(1000))
-        for name in range(100):
-            os.link(f"{tree}/links/file-{file:03}", f"{tree}/links/name-{file:03}-{name:03}")
-    for link in range(20_000):
-        # One in ten is too long to lie in its inode.
-        target = f"../many/entry-{link:05}" + ("/x" * 40 if link % 10 == 0 else "")
-        os.symlink(target, f"{tree}/symlinks/link-{link:05}")
-
-
-def settle(tree):
-    """Equal times everywhere, to the nanosecond; deepest first, because a new entry touches its directory."""
-    for folder, directories, files in os.walk(tree, topdown=False):
-        for name in files + directories:
-            os.utime(f"{folder}/{name}", ns=(MTIME_NS, MTIME_NS), follow_symlinks=False)
-    os.utime(tree, ns=(MTIME_NS, MTIME_NS))
-
-
-def make_input(case, tar, folder):
-    """(directory, tar) of a case."""
-    tree, packed = os.path.join(folder, "tree"), os.path.join(folder, "source.tar")
-    os.mkdir(tree)
-    if case == "a":
-        shutil.copy(tar, packed)
-        sh("tar", "-C", tree, "--xattrs", "--xattrs-include=*", "-xpf", packed)
-    else:
-        os.chmod(tree, 0o755)
-        {"b": input_b, "c": input_c, "d": input_d}[case](tree)
-        settle(tree)
-        options = ["--format=pax", "--pax-option=delete=atime,delete=ctime", "--sparse", "--sort=name", "--numeric-owner"]
-        sh("tar", "-C", tree, *options, "-cf", packed, ".")
-    return tree, packed
-
-
-def recipe(path, source, size):
-    """A recipe for a bare ext4 filesystem; it lies beside its source."""
-    write(path, f'''name = "bench"
-[disk]
-format = "raw"
-table = "none"
-size = "{size // MIB} MiB"
-[boot]
-mode = "none"
-[[partition]]
-type = "linux"
-filesystem = "ext4"
-source = ["{os.path.basename(source)}"]
-'''.encode())
-    return path
 
 
 # ---- ways and runs
@@ -150,32 +57,6 @@ def ways_of(args, case, folder, tree, packed, image):
     else:
         print(f"SKIPPED: mkext4, which benches/peers.sh makes, is not in {args.peers}")
     return found
-
-
-# Small, because what a process starts inherits its peak of memory.
-LAUNCHER = """
-import os, sys, time
-start = time.monotonic()
-pid = os.posix_spawn("/usr/bin/timeout", ["timeout", *sys.argv[1:]], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 1, 2)])
-_, status, usage = os.wait4(pid, 0)
-print(f"\\n[{os.waitstatus_to_exitcode(status)}, {time.monotonic() - start}, {usage.ru_utime + usage.ru_stime}, {usage.ru_maxrss / 1024}]", end="")
-"""
-
-
-def clear(work):
-    for name in os.listdir(work):
-        os.remove(os.path.join(work, name))
-
-
-def measured(work, command):
-    """Runs a command; (wall, CPU seconds, peak in MiB), and what it said where it failed."""
-    clear(work)
-    os.sync()
-    done = subprocess.run([sys.executable, "-SE", "-c", LAUNCHER, str(TIMEOUT), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    said, _, figures = done.stdout.rpartition("\n")
-    code, *figures = json.loads(figures)
-    last = (said.strip() or done.stderr.strip()).splitlines()[-1:]
-    return tuple(figures), f"over {TIMEOUT} s" if code == 124 else f"{''.join(last)} (status {code})" if code else None
 
 
 # ---- what was made
@@ -390,24 +271,6 @@ def run_case(args, case, top):
         print(f"- {name}: {'; '.join(said) if alike == name else 'as ' + alike}")
     sys.stdout.flush()
     sh("rm", "-rf", folder, work)
-
-
-def header(name, size, kind, mode):
-    fields = [(name, 100), (f"{mode:07o}", 8), ("0000000", 8), ("0000000", 8), (f"{size:011o}", 12), (f"{MTIME_NS // 10**9:011o}", 12), (" " * 8, 8)]
-    block = bytearray(b"".join(text.encode().ljust(length, b"\0") for text, length in fields) + kind + bytes(100) + b"ustar\x0000").ljust(512, b"\0")
-    block[148:156] = f"{sum(block):06o}\0 ".encode()
-    return bytes(block)
-
-
-def million_tar(path, directories):
-    with open(path, "wb") as f:
-        f.write(header("./", 0, b"5", 0o755))
-        for directory in range(directories):
-            f.write(header(f"./directory-{directory:04}/", 0, b"5", 0o755))
-            for file in range(999):
-                text = f"{directory}/{file}\n".encode()
-                f.write(header(f"./directory-{directory:04}/file-{file:03}.txt", len(text), b"0", 0o644) + text.ljust(512, b"\0"))
-        f.write(bytes(1024))
 
 
 def million(args, top):
