@@ -114,6 +114,12 @@ impl AllocationMap {
         map
     }
 
+    /// A layout whose end nobody knows: every block there can be is filled.
+    pub(crate) fn endless() -> Self {
+        let count = u64::MAX / BLOCK_BYTES;
+        Self { runs: vec![BlockRun { first: BlockIndex(0), count, kind: RunKind::Filled }], size_bytes: u64::MAX }
+    }
+
     /// Segments ascend, so only the last block of the last run can be met again.
     fn mark(&mut self, first: u64, end: u64, kind: RunKind) {
         let mut first = first;

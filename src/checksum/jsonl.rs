@@ -1,4 +1,5 @@
-//! The form of `OUT.blocks.jsonl`: a line a data block, a line a run of the others, from block 0 to the end without gap.
+//! The form of `OUT.blocks.jsonl`: a line a data block, a line a run of the others, without gap: from block 0
+//! to the end of a disk, or over a slice of its blocks.
 //!
 //! ```text
 //! {"index":0,"state":"data","checksum":"qg3…="}
@@ -48,31 +49,28 @@ impl BlockChecksums {
         Ok(())
     }
 
-    /// Reads what [`BlockChecksums::write_jsonl`] writes.
+    /// Reads what [`BlockChecksums::write_jsonl`] writes of a disk, from block 0 on.
     ///
     /// # Errors
     /// A line that is none of the forms, or does not begin where the line before it ended; the line's number is named.
     pub fn read_jsonl(input: &mut dyn BufRead) -> Result<Self> {
-        let mut blocks = Self::new(0);
-        let mut line = Vec::new();
-        for number in 1_u64.. {
-            line.clear();
-            let read = input.take(LINE_MAX_BYTES).read_until(b'\n', &mut line).map_err(|error| Error::io(format!("cannot read line {number}"), error))?;
-            if read == 0 {
-                break;
-            }
-            blocks.read_line(&line).map_err(|what| Error::corrupt(format!("line {number} of the block checksums: {what}")))?;
-        }
-        Ok(blocks)
+        read(input, Some(Self::new(0)))
     }
 
-    fn read_line(&mut self, line: &[u8]) -> Result<(), String> {
-        let line: Line<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    /// Reads what [`BlockChecksums::write_jsonl`] writes of a slice of a disk's blocks; it begins where its first line says.
+    ///
+    /// # Errors
+    /// Those of [`BlockChecksums::read_jsonl`].
+    pub fn read_slice_jsonl(input: &mut dyn BufRead) -> Result<Self> {
+        read(input, None)
+    }
+
+    fn read_line(&mut self, line: Line<'_>) -> Result<(), String> {
         let count = line.count.unwrap_or(1);
-        if line.index != self.block_count || count == 0 {
-            return Err(format!("blocks from {} were expected, {count} from {} are there", self.block_count, line.index));
+        if line.index != self.range.end || count == 0 {
+            return Err(format!("blocks from {} were expected, {count} from {} are there", self.range.end, line.index));
         }
-        self.block_count = self.block_count.checked_add(count).ok_or("over 2^64 blocks")?;
+        self.range.end = self.range.end.checked_add(count).ok_or("over 2^64 blocks")?;
         match (line.state, line.checksum) {
             ("data", Some(checksum)) if count == 1 => {
                 let digest = base64_decode(&checksum).and_then(|bytes| bytes.try_into().ok());
@@ -84,6 +82,23 @@ impl BlockChecksums {
         }
         Ok(())
     }
+}
+
+fn read(input: &mut dyn BufRead, mut blocks: Option<BlockChecksums>) -> Result<BlockChecksums> {
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let read = input.take(LINE_MAX_BYTES).read_until(b'\n', &mut line).map_err(|error| Error::io(format!("cannot read line {number}"), error))?;
+        if read == 0 {
+            break;
+        }
+        let read = serde_json::from_slice(&line).map_err(|error| error.to_string()).and_then(|line: Line<'_>| {
+            let from = BlockIndex(line.index);
+            blocks.get_or_insert_with(|| BlockChecksums::of_slice(from..from)).read_line(line)
+        });
+        read.map_err(|what| Error::corrupt(format!("line {number} of the block checksums: {what}")))?;
+    }
+    Ok(blocks.unwrap_or_else(|| BlockChecksums::new(0)))
 }
 
 fn write_line(out: &mut dyn Write, line: &Line<'_>) -> std::io::Result<()> {

@@ -10,9 +10,11 @@ pub mod sha256;
 
 pub use base64::{decode as base64_decode, encode as base64_encode};
 
+use crate::error::{Error, Result};
 use crate::report::BlockSummary;
 use crate::units::{BLOCK_BYTES, BlockIndex, u64_of, usize_of};
 use ::sha2::{Digest as _, Sha256};
+use std::ops::Range;
 
 /// A SHA-256 digest.
 pub type Digest = [u8; 32];
@@ -75,12 +77,13 @@ impl Run {
     }
 }
 
-/// The state of every block of a disk and the digest of every data block, ascending.
+/// The state of every block of a disk, or of a slice of its blocks, and the digest of every data block, ascending.
 ///
 /// Memory: 32 bytes a data block and 40 bytes a run; unused and zero blocks cost nothing of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockChecksums {
-    block_count: u64,
+    /// The blocks that this is about.
+    range: Range<u64>,
     runs: Vec<Run>,
     digests: Vec<Digest>,
 }
@@ -89,7 +92,60 @@ impl BlockChecksums {
     /// A disk of `block_count` blocks, all of them unused.
     #[must_use]
     pub fn new(block_count: u64) -> Self {
-        Self { block_count, runs: Vec::new(), digests: Vec::new() }
+        Self::of_slice(BlockIndex(0)..BlockIndex(block_count))
+    }
+
+    /// A slice of a disk's blocks, all of them unused; an empty one where it ends before it begins.
+    #[must_use]
+    pub fn of_slice(blocks: Range<BlockIndex>) -> Self {
+        Self { range: blocks.start.0..blocks.end.0.max(blocks.start.0), runs: Vec::new(), digests: Vec::new() }
+    }
+
+    /// Joins slices of one disk, each of which begins where the one before it ends: what many workers or machines computed
+    /// is then equal to what one would have, the aggregate too.
+    ///
+    /// # Errors
+    /// No slices, a gap or an overlap between two.
+    pub fn merge(slices: impl IntoIterator<Item = Self>) -> Result<Self> {
+        let mut slices = slices.into_iter();
+        let mut whole = slices.next().ok_or_else(|| Error::invalid("no block checksums to join"))?;
+        for slice in slices {
+            let (end, start) = (whole.range.end, slice.range.start);
+            if start != end {
+                return Err(Error::invalid(format!("block checksums that begin at block {start} where the ones before them end at block {end}")));
+            }
+            whole.range.end = slice.range.end;
+            for run in slice.runs {
+                match run.digests_from {
+                    Some(from) => {
+                        for (index, digest) in (run.first..run.end()).zip(&slice.digests[from..]) {
+                            whole.push_data(BlockIndex(index), *digest);
+                        }
+                    }
+                    None => whole.push_zeros(BlockIndex(run.first), run.count),
+                }
+            }
+        }
+        Ok(whole)
+    }
+
+    /// The same with all unused blocks as zero ones: for a disk whose unused blocks somebody may trust to be zero.
+    #[must_use]
+    pub fn unused_as_zeros(&self) -> Self {
+        let mut all = Self::of_slice(self.slice());
+        all.digests.reserve_exact(self.digests.len());
+        for run in self.runs() {
+            match run.state {
+                BlockState::Data => {
+                    for index in run.first.0..run.first.0 + run.count {
+                        let block = self.get(BlockIndex(index)).expect("a block of a run of data has a digest");
+                        all.push_data(block.index, block.digest);
+                    }
+                }
+                _ => all.push_zeros(run.first, run.count),
+            }
+        }
+        all
     }
 
     /// Adds a data block.
@@ -119,16 +175,29 @@ impl BlockChecksums {
         }
     }
 
-    fn check_next(&self, first: u64, count: u64) {
-        let end = self.runs.last().map_or(0, Run::end);
-        assert!(first >= end, "block {first} came after block {end}");
-        assert!(first.checked_add(count).is_some_and(|end| end <= self.block_count), "block {first} + {count} of {}", self.block_count);
+    /// Makes this a slice of `blocks`, in which all used ones lie.
+    pub(crate) fn narrow(&mut self, blocks: Range<BlockIndex>) {
+        let inside = |run: &Run| blocks.start.0 <= run.first && run.end() <= blocks.end.0;
+        assert!(self.runs.iter().all(inside), "used blocks outside {blocks:?}");
+        self.range = blocks.start.0..blocks.end.0;
     }
 
-    /// The number of blocks of the whole disk, a short last one included.
+    fn check_next(&self, first: u64, count: u64) {
+        let end = self.runs.last().map_or(self.range.start, Run::end);
+        assert!(first >= end, "block {first} came after block {end}");
+        assert!(first.checked_add(count).is_some_and(|end| end <= self.range.end), "block {first} + {count} of {:?}", self.range);
+    }
+
+    /// The blocks that this is about: all of a disk, or a slice.
+    #[must_use]
+    pub fn slice(&self) -> Range<BlockIndex> {
+        BlockIndex(self.range.start)..BlockIndex(self.range.end)
+    }
+
+    /// The number of blocks, a short last one included.
     #[must_use]
     pub fn block_count(&self) -> u64 {
-        self.block_count
+        self.range.end - self.range.start
     }
 
     /// The number of data blocks.
@@ -146,13 +215,13 @@ impl BlockChecksums {
     /// The number of unused blocks.
     #[must_use]
     pub fn unused_blocks(&self) -> u64 {
-        self.block_count - self.data_blocks() - self.zero_blocks()
+        self.block_count() - self.data_blocks() - self.zero_blocks()
     }
 
-    /// All blocks as runs of one state, from 0 to the end without gap.
+    /// All blocks as runs of one state, from the first to the last without gap.
     pub fn runs(&self) -> impl Iterator<Item = StateRun> + '_ {
-        let last = Run { first: self.block_count, count: 0, digests_from: None };
-        let mut done = 0;
+        let last = Run { first: self.range.end, count: 0, digests_from: None };
+        let mut done = self.range.start;
         self.runs.iter().copied().chain([last]).flat_map(move |run| {
             let gap = StateRun { first: BlockIndex(done), count: run.first - done, state: BlockState::Unused };
             done = run.end();
@@ -209,7 +278,7 @@ impl BlockChecksums {
     pub fn summary(&self) -> BlockSummary {
         BlockSummary {
             block_bytes: BLOCK_BYTES,
-            total: self.block_count,
+            total: self.block_count(),
             data: self.data_blocks(),
             zero: self.zero_blocks(),
             unused: self.unused_blocks(),

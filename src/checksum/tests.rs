@@ -67,6 +67,48 @@ fn json_lines_are_as_documented_and_read_back() {
     assert_eq!(BlockChecksums::read_jsonl(&mut text.as_slice()).unwrap(), blocks);
 }
 
+/// Every way to cut a disk in two, empty slices too; the parts go through their lines of JSON, as between machines.
+#[test]
+fn slices_join_to_the_whole_and_neither_overlap_nor_leave_a_gap() {
+    let whole = sample();
+    let part = |blocks: std::ops::Range<u64>| {
+        let mut part = BlockChecksums::of_slice(BlockIndex(blocks.start)..BlockIndex(blocks.end));
+        for block in whole.iter().filter(|block| blocks.contains(&block.index.0)) {
+            match block.state {
+                BlockState::Data => part.push_data(block.index, block.digest),
+                _ => part.push_zeros(block.index, 1),
+            }
+        }
+        assert_eq!(part.block_count(), blocks.end - blocks.start);
+        let mut lines = Vec::new();
+        part.write_jsonl(&mut lines).unwrap();
+        if lines.is_empty() {
+            return part;
+        }
+        let read = BlockChecksums::read_slice_jsonl(&mut lines.as_slice()).unwrap();
+        assert_eq!(read, part);
+        read
+    };
+    for cut in 0..=100 {
+        let joined = BlockChecksums::merge([part(0..cut), part(cut..100)]).unwrap();
+        assert_eq!(joined, whole, "cut at {cut}");
+        assert_eq!(joined.linear(), whole.linear());
+    }
+    assert_eq!(BlockChecksums::merge((0..100).map(|block| part(block..block + 1))).unwrap(), whole);
+    for (first, second) in [(0..50, 51..100), (0..50, 49..100), (50..100, 0..50)] {
+        assert!(BlockChecksums::merge([part(first), part(second)]).is_err());
+    }
+    assert!(BlockChecksums::merge([]).is_err());
+}
+
+#[test]
+fn unused_blocks_can_be_taken_for_zero() {
+    let all = sample().unused_as_zeros();
+    assert_eq!((all.data_blocks(), all.unused_blocks(), all.block_count()), (sample().data_blocks(), 0, 100));
+    let digests: Vec<Digest> = (0..100).map(|index| sample().get(BlockIndex(index)).map_or(ZERO_BLOCK_DIGEST, |block| block.digest)).collect();
+    assert_eq!(all.linear(), <Digest>::from(Sha256::digest(digests.as_flattened())));
+}
+
 #[test]
 fn broken_json_lines_are_refused_with_their_number() {
     let huge = format!("{{\"index\":0,\"state\":\"{}\"}}", "x".repeat(1 << 20));

@@ -9,7 +9,7 @@ use crate::partition::TableKind;
 use crate::recipe::{Owner, Recipe};
 use crate::source::{self, Holes, IdMap};
 use crate::units::Size;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -29,6 +29,8 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Show what is in an image: container, partitions, filesystems.
     Inspect(InspectArgs),
+    /// Compute the block checksums of an image and their aggregate, as the EBS direct API takes them.
+    Checksum(ChecksumArgs),
 }
 
 /// What describes an image; the same for `build` and `plan`.
@@ -176,6 +178,41 @@ pub(super) struct InspectArgs {
     /// Print as JSON.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ChecksumArgs {
+    /// The image: a file, a block device, or `-` for standard input (raw).
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: PathBuf,
+    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) input_format: Option<Format>,
+    /// Threads that read and hash [default: what there is].
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<usize>,
+    /// What blocks count as that the image does not store: zero (an upload makes them so) or unused (it leaves them out).
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = HolesAs::Zero, hide_possible_values = true)]
+    pub(super) holes: HolesAs,
+    /// Write state and checksum of every block here, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    pub(super) blocks: Option<PathBuf>,
+    /// Replace an existing FILE.
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print nothing but the aggregate, or the JSON that was asked for.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+/// What holes of an image count as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum HolesAs {
+    Zero,
+    Unused,
 }
 
 impl ImageArgs {

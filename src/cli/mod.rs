@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod checksum;
 mod exit;
 mod inspect;
 mod progress;
@@ -29,6 +30,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(args) => build::build(&args, &signals),
         Command::Plan(args) => build::plan(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Checksum(args) => checksum::checksum(&args, &signals),
     };
     let exit = match outcome {
         Ok(()) => Exit::Done,

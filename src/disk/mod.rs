@@ -15,11 +15,12 @@ mod show;
 mod spec;
 mod write;
 
+pub use crate::stream::OnProgress;
 pub use spec::{
     BootMode, DEFAULT_ALIGN_SIZE, DEFAULT_EPOCH, DEFAULT_FREE, DiskSize, DiskSpec, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, FilesystemKind,
     PARTITION_ALIGN_BYTES, PartitionSize, PartitionSpec,
 };
-pub use write::{OnProgress, Unnamed, WriteOptions, Written};
+pub use write::{Unnamed, WriteOptions, Written};
 
 use crate::content::ContentStore;
 use crate::error::Result;

@@ -7,14 +7,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{self, Format, Identity, ImagePlan};
 use crate::output::{self, AtomicFile, Device, Output, Pipe};
 use crate::report::{FileSummary, REPORT_VERSION, Report};
-use crate::stream::{self, BlockSink, Blocks, Cancel, Progress, StreamOptions};
+use crate::stream::{self, BlockSink, Blocks, Cancel, OnProgress, StreamOptions};
 use std::fmt;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
-
-/// Told how far a stream is; `Break` cancels it.
-pub type OnProgress<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 
 /// How a disk is written.
 pub struct WriteOptions<'a> {

@@ -11,6 +11,7 @@
 //!
 //! A new format is a file here, a variant of [`Format`] and an arm in [`plan`] (and in [`open_file`], if it is read).
 
+mod holes;
 mod raw;
 mod read;
 mod vhd;

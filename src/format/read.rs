@@ -1,11 +1,13 @@
 //! Opening disk images: the disk's bytes, by position.
 
-use super::{Format, vhd};
-use crate::error::{Error, Result};
+use super::{Format, holes, vhd};
+use crate::error::{Error, ErrorKind, Result};
 use crate::units::u64_of;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// A disk in an image file, read by position from any thread.
 pub trait DiskReader: Send + Sync {
@@ -20,6 +22,25 @@ pub trait DiskReader: Send + Sync {
     /// # Errors
     /// A range outside the disk, a file that is shorter than it was, I/O.
     fn read_exact_at(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()>;
+
+    /// The first range from `offset_bytes` on that the image stores, never empty; `None` behind the last one. All else reads
+    /// as zero: holes of the file, blocks that a dynamic VHD does not have. One range of all that is left, unless an
+    /// implementation knows more.
+    ///
+    /// # Errors
+    /// I/O.
+    fn stored_after(&self, offset_bytes: u64) -> Result<Option<Range<u64>>> {
+        let size_bytes = self.size_bytes();
+        Ok((offset_bytes < size_bytes).then_some(offset_bytes..size_bytes))
+    }
+
+    /// Stops where the image is not as it was when it was opened, as far as its file's size and time tell.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SourceChanged`].
+    fn check_unchanged(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Opens the disk image at `path`. Without `format` its magic tells a VHD; all else is raw.
@@ -72,13 +93,37 @@ fn open_readable(path: &Path) -> Result<File> {
 pub(super) struct ImageFile {
     file: File,
     pub(super) len_bytes: u64,
+    modified: Option<SystemTime>,
 }
 
 impl ImageFile {
     fn new(mut file: File) -> Result<Self> {
         // The end, not the metadata: a block device has no length there.
         let len_bytes = io::Seek::seek(&mut file, io::SeekFrom::End(0)).map_err(|error| Error::io("cannot find the file's length", error))?;
-        Ok(Self { file, len_bytes })
+        let modified = modified(&file)?;
+        Ok(Self { file, len_bytes, modified })
+    }
+
+    /// What of the first `end_bytes` is stored, from `offset_bytes` on (see [`DiskReader::stored_after`]).
+    pub(super) fn stored_after(&self, offset_bytes: u64, end_bytes: u64) -> Result<Option<Range<u64>>> {
+        if offset_bytes >= end_bytes {
+            return Ok(None);
+        }
+        let range = holes::data_after(&self.file, offset_bytes).map_err(|error| Error::io("cannot look for holes", error).at_offset(offset_bytes))?;
+        // A file that grew or shrank meanwhile is found by the reads and by the look at the end.
+        Ok(range.map(|range| range.start..range.end.min(end_bytes)).filter(|range| !range.is_empty()))
+    }
+
+    pub(super) fn check_unchanged(&self) -> Result<()> {
+        let changed = |how: String| Err(Error::new(ErrorKind::SourceChanged, how));
+        let metadata = self.file.metadata().map_err(|error| Error::io("cannot look at the image", error))?;
+        match modified(&self.file)? {
+            _ if metadata.is_file() && metadata.len() != self.len_bytes => {
+                changed(format!("had {} bytes when it was opened and has {} now", self.len_bytes, metadata.len()))
+            }
+            now if now != self.modified => changed("was written to while it was read".to_string()),
+            _ => Ok(()),
+        }
     }
 
     /// Fills `out` from the file's `offset_bytes`.
@@ -95,6 +140,12 @@ impl ImageFile {
         }
         Ok(())
     }
+}
+
+/// When the file was last written to; `None` of a device, whose time says nothing.
+fn modified(file: &File) -> Result<Option<SystemTime>> {
+    let metadata = file.metadata().map_err(|error| Error::io("cannot look at the image", error))?;
+    Ok(metadata.is_file().then(|| metadata.modified().ok()).flatten())
 }
 
 #[cfg(unix)]
@@ -131,5 +182,13 @@ impl DiskReader for RawDisk {
     fn read_exact_at(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
         check_range(offset_bytes, out.len(), self.image.len_bytes)?;
         self.image.read_exact_at(offset_bytes, out)
+    }
+
+    fn stored_after(&self, offset_bytes: u64) -> Result<Option<Range<u64>>> {
+        self.image.stored_after(offset_bytes, self.image.len_bytes)
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        self.image.check_unchanged()
     }
 }

@@ -1,11 +1,11 @@
 //! A batch of blocks: the unit that a thread works on. It has as many blocks as the hash wants at a time.
 
-use super::Blocks;
+use super::Fill;
 use crate::checksum::sha256::{MESSAGES_MAX, hash_blocks};
 use crate::checksum::{BlockState, Digest, is_zero};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BlockEncoder, Encoded};
-use crate::layout::{AllocationMap, RunKind, fill_dirty};
+use crate::layout::{AllocationMap, RunKind};
 use crate::units::{BLOCK_LEN, BlockIndex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -69,16 +69,17 @@ impl Slot {
         }
     }
 
-    fn fill(&mut self, disk: Blocks<'_>, index: BlockIndex) -> Result<()> {
-        let len = disk.block_len(index);
-        let (inside, behind) = self.bytes[self.from..self.from + BLOCK_LEN].split_at_mut(len);
-        behind.fill(0);
-        let dirty = std::mem::replace(&mut self.dirty, BLOCK_LEN).min(len);
-        self.dirty = fill_dirty(disk.layout, disk.contents, index.offset_bytes(), inside, dirty)?;
-        self.state = if is_zero(&inside[..self.dirty]) { BlockState::Zero } else { BlockState::Data };
+    /// Fills the block; `false` where the disk ends before it.
+    fn fill(&mut self, disk: &dyn Fill, index: BlockIndex) -> Result<bool> {
+        // After an error any byte may be dirty.
+        let dirty = std::mem::replace(&mut self.dirty, BLOCK_LEN);
+        let block = self.bytes[self.from..].first_chunk_mut().expect("the buffer has 512 KiB behind its first cache line");
+        let filled = disk.fill(index, block, dirty)?;
+        self.dirty = filled.dirty;
+        self.state = if is_zero(&block[..self.dirty]) { BlockState::Zero } else { BlockState::Data };
         self.index = index;
-        self.len = len;
-        Ok(())
+        self.len = filled.len;
+        Ok(filled.len > 0)
     }
 
     /// What is not zero of a block that has no more than a short beginning.
@@ -120,32 +121,36 @@ impl Batch {
         &self.slots[..self.indices.len()]
     }
 
-    /// Fills, hashes and encodes the blocks. A panic of the layout, the contents or the encoder becomes an error.
-    pub(super) fn process(&mut self, disk: Blocks<'_>, encoder: &dyn BlockEncoder, is_stopped: &dyn Fn() -> bool) -> Result<()> {
-        // Nothing is looked at after a panic: the stream ends.
-        catch_unwind(AssertUnwindSafe(|| self.try_process(disk, encoder, is_stopped))).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            Err(Error::new(ErrorKind::Internal, format!("making a block panicked: {}", text.unwrap_or("no reason given"))))
+    /// Fills the blocks; those behind the disk's end are left out.
+    pub(super) fn fill(&mut self, disk: &dyn Fill, is_stopped: &dyn Fn() -> bool) -> Result<()> {
+        no_panic(|| {
+            while self.slots.len() < self.indices.len() {
+                self.slots.push(Slot::new());
+            }
+            for (at, (slot, index)) in self.slots.iter_mut().zip(&self.indices).enumerate() {
+                if is_stopped() {
+                    return Err(super::cancelled());
+                }
+                if !slot.fill(disk, *index)? {
+                    self.indices.truncate(at);
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 
-    fn try_process(&mut self, disk: Blocks<'_>, encoder: &dyn BlockEncoder, is_stopped: &dyn Fn() -> bool) -> Result<()> {
-        while self.slots.len() < self.indices.len() {
-            self.slots.push(Slot::new());
-        }
-        for (slot, index) in self.slots.iter_mut().zip(&self.indices) {
-            if is_stopped() {
-                return Err(super::cancelled());
+    /// Hashes and encodes the blocks.
+    pub(super) fn finish(&mut self, encoder: &dyn BlockEncoder) -> Result<()> {
+        no_panic(|| {
+            let digests = self.digests();
+            let slots = self.slots[..self.indices.len()].iter_mut().filter(|slot| slot.state == BlockState::Data);
+            for (slot, digest) in slots.zip(digests) {
+                slot.digest = digest;
+                slot.encode(encoder);
             }
-            slot.fill(disk, *index)?;
-        }
-        let digests = self.digests();
-        let slots = self.slots[..self.indices.len()].iter_mut().filter(|slot| slot.state == BlockState::Data);
-        for (slot, digest) in slots.zip(digests) {
-            slot.digest = digest;
-            slot.encode(encoder);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// The digests of the data blocks, in order.
@@ -178,6 +183,14 @@ impl Batch {
         }
         message_of.map(|message| message.map_or(known, |message| digests[message]))
     }
+}
+
+/// A panic of the layout, the contents or the encoder becomes an error. Nothing is looked at after it: the stream ends.
+fn no_panic(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(Error::new(ErrorKind::Internal, format!("making a block panicked: {}", text.unwrap_or("no reason given"))))
+    })
 }
 
 /// Where in the runs the next block to fill is.

@@ -1,11 +1,11 @@
 //! Batches from free to done and back: on threads, or one after the other.
 
 use super::batch::{Batch, Cursor, Slot};
-use super::{Blocks, Clock, TICK};
+use super::{Clock, Fill, TICK};
 use crate::checksum::sha256::{MESSAGES_MAX, preferred_messages};
 use crate::error::{Error, Result};
 use crate::format::BlockEncoder;
-use crate::layout::RunKind;
+use crate::layout::{AllocationMap, RunKind};
 use crate::units::{u64_of, usize_of};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,35 +23,36 @@ pub(super) struct Feed<'a> {
 
 enum Source<'a> {
     /// Made when they are asked for.
-    Here { disk: Blocks<'a>, encoder: &'a dyn BlockEncoder, cursor: Cursor<'a>, count: usize },
+    Here { disk: &'a dyn Fill, encoder: &'a dyn BlockEncoder, cursor: Cursor<'a>, count: usize },
     /// Made on threads.
     Threads(&'a Pool<'a>),
 }
 
 impl Feed<'_> {
-    /// The next filled block.
+    /// The next filled block; `None` where the disk ends before it.
     ///
     /// # Errors
     /// What went wrong with it; those of `clock`.
-    pub(super) fn next(&mut self, clock: &mut Clock<'_>) -> Result<&Slot> {
+    pub(super) fn next(&mut self, clock: &mut Clock<'_>) -> Result<Option<&Slot>> {
         if self.leaving.as_ref().is_none_or(|(batch, left)| *left >= batch.done().len()) {
             let left = self.leaving.take().map(|(batch, _)| batch);
             self.leaving = Some((self.source.next(left, clock)?, 0));
         }
         let (batch, left) = self.leaving.as_mut().expect("a batch was just taken, or one has blocks left");
         *left += 1;
-        Ok(&batch.done()[*left - 1])
+        Ok(batch.done().get(*left - 1))
     }
 }
 
 impl Source<'_> {
-    /// The next batch, with at least one block; `left` is one whose blocks have left.
+    /// The next batch, empty only behind the disk's end; `left` is one whose blocks have left.
     fn next(&mut self, left: Option<Batch>, clock: &mut Clock<'_>) -> Result<Batch> {
         match self {
             Self::Here { disk, encoder, cursor, count } => {
                 let mut batch = left.unwrap_or_else(Batch::new);
                 assert!(batch.take(cursor, *count), "more blocks were asked for than the runs have");
-                batch.process(*disk, *encoder, &|| clock.cancel.is_cancelled())?;
+                batch.fill(*disk, &|| clock.cancel.is_cancelled())?;
+                batch.finish(*encoder)?;
                 Ok(batch)
             }
             Self::Threads(pool) => pool.next(left, clock),
@@ -59,13 +60,20 @@ impl Source<'_> {
     }
 }
 
-/// Calls `consume` with the blocks of `disk`, made by `threads` threads. All have ended when it returns.
+/// Calls `consume` with the blocks of `disk` that `map` says are filled, made by `threads` threads. All have ended when it
+/// returns.
 ///
 /// # Errors
 /// Those of `consume`; a thread that cannot be started.
-pub(super) fn with_feed<T>(disk: Blocks<'_>, encoder: &dyn BlockEncoder, threads: usize, consume: impl FnOnce(&mut Feed<'_>) -> Result<T>) -> Result<T> {
-    let cursor = Cursor::new(disk.map);
-    let filled: u64 = disk.map.runs().iter().filter(|run| run.kind == RunKind::Filled).map(|run| run.count).sum();
+pub(super) fn with_feed<T>(
+    disk: &dyn Fill,
+    map: &AllocationMap,
+    encoder: &dyn BlockEncoder,
+    threads: usize,
+    consume: impl FnOnce(&mut Feed<'_>) -> Result<T>,
+) -> Result<T> {
+    let cursor = Cursor::new(map);
+    let filled: u64 = map.runs().iter().filter(|run| run.kind == RunKind::Filled).map(|run| run.count).sum();
     // Few blocks are spread over all threads rather than given to the first.
     let fair = usize_of(filled.div_ceil(u64_of(threads))).max(1);
     let count = preferred_messages().min(fair).min(MESSAGES_MAX);
@@ -73,7 +81,7 @@ pub(super) fn with_feed<T>(disk: Blocks<'_>, encoder: &dyn BlockEncoder, threads
     if threads == 1 || batches <= 1 {
         return consume(&mut Feed { source: Source::Here { disk, encoder, cursor, count }, leaving: None });
     }
-    let pool = Pool::new(cursor, count, batches + SPARE_BATCHES);
+    let pool = Pool::new(cursor, count, batches + SPARE_BATCHES, disk.in_order());
     std::thread::scope(|scope| {
         // Dropped before the scope waits, also where `consume` fails or panics: no thread goes on then.
         let _stop = Stop(&pool);
@@ -94,6 +102,8 @@ struct Pool<'a> {
     done: Condvar,
     is_stopped: AtomicBool,
     count: usize,
+    /// Held while a batch is taken and filled, where blocks can be filled in order only.
+    in_order: Option<Mutex<()>>,
 }
 
 struct PoolState<'a> {
@@ -116,7 +126,7 @@ impl Drop for Stop<'_> {
 }
 
 impl<'a> Pool<'a> {
-    fn new(cursor: Cursor<'a>, count: usize, batches: usize) -> Self {
+    fn new(cursor: Cursor<'a>, count: usize, batches: usize, in_order: bool) -> Self {
         let free = std::iter::repeat_with(Batch::new).take(batches).collect();
         Self {
             state: Mutex::new(PoolState { cursor, free, in_flight: VecDeque::with_capacity(batches), first: 0 }),
@@ -124,6 +134,7 @@ impl<'a> Pool<'a> {
             done: Condvar::new(),
             is_stopped: AtomicBool::new(false),
             count,
+            in_order: in_order.then(Mutex::default),
         }
     }
 
@@ -133,9 +144,13 @@ impl<'a> Pool<'a> {
     }
 
     /// What a thread does until there is no more to do.
-    fn work(&self, disk: Blocks<'_>, encoder: &dyn BlockEncoder) {
-        while let Some((number, mut batch)) = self.take() {
-            let result = batch.process(disk, encoder, &|| self.is_stopped.load(Ordering::Relaxed));
+    fn work(&self, disk: &dyn Fill, encoder: &dyn BlockEncoder) {
+        loop {
+            let turn = self.in_order.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+            let Some((number, mut batch)) = self.take() else { return };
+            let filled = batch.fill(disk, &|| self.is_stopped.load(Ordering::Relaxed));
+            drop(turn);
+            let result = filled.and_then(|()| batch.finish(encoder));
             let mut state = self.lock();
             let at = usize_of(number - state.first);
             state.in_flight[at] = Some(result.map(|()| batch));

@@ -15,14 +15,17 @@
 //! With one thread there is none: the same steps one after the other on the caller's.
 
 mod batch;
+mod existing;
 mod feed;
 mod image;
+
+pub use existing::{ChecksumOptions, ReadThrough, all_blocks, checksum_blocks, checksum_reader};
 
 use crate::checksum::{BlockChecksums, BlockState, Digest, ZERO_BLOCK_DIGEST};
 use crate::content::Contents;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BlockEncoder, ImagePlan};
-use crate::layout::{AllocationMap, Layout, RunKind, fill};
+use crate::layout::{AllocationMap, Layout, RunKind, fill, fill_dirty};
 use crate::output::Output;
 use crate::report::FileSummary;
 use crate::units::{BLOCK_BYTES, BLOCK_LEN, BlockIndex, usize_of};
@@ -57,12 +60,15 @@ impl Default for StreamOptions {
     }
 }
 
+/// Told how far a stream is; `Break` cancels it.
+pub type OnProgress<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
+
 /// How far the stream is. Both numbers count used blocks only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes of the disk that have left.
     pub done_bytes: u64,
-    /// Bytes of the disk that will.
+    /// Bytes of the disk that will; `u64::MAX` where nobody knows.
     pub total_bytes: u64,
 }
 
@@ -112,10 +118,34 @@ pub struct Blocks<'a> {
     pub map: &'a AllocationMap,
 }
 
-impl Blocks<'_> {
-    /// Length of the block `index`: 512 KiB but for a short last one.
-    fn block_len(&self, index: BlockIndex) -> usize {
-        usize_of(self.map.size_bytes().saturating_sub(index.offset_bytes()).min(BLOCK_BYTES))
+/// What makes the bytes of blocks, from many threads.
+trait Fill: Sync {
+    /// Fills a block of which only the first `dirty` bytes may be other than zero; all that is behind what was filled is zero
+    /// then.
+    fn fill(&self, index: BlockIndex, block: &mut [u8; BLOCK_LEN], dirty: usize) -> Result<Filled>;
+
+    /// Whether blocks can be filled in ascending order only, one at a time.
+    fn in_order(&self) -> bool {
+        false
+    }
+}
+
+/// How a block was filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Filled {
+    /// Bytes of the block that lie on the disk: all of them, but for a short last one; none behind the end.
+    len: usize,
+    /// How many of the first bytes may be other than zero.
+    dirty: usize,
+}
+
+impl Fill for Blocks<'_> {
+    fn fill(&self, index: BlockIndex, block: &mut [u8; BLOCK_LEN], dirty: usize) -> Result<Filled> {
+        let len = usize_of(self.map.size_bytes().saturating_sub(index.offset_bytes()).min(BLOCK_BYTES));
+        let (inside, behind) = block.split_at_mut(len);
+        behind.fill(0);
+        let dirty = fill_dirty(self.layout, self.contents, index.offset_bytes(), inside, dirty.min(len))?;
+        Ok(Filled { len, dirty })
     }
 }
 
@@ -163,12 +193,12 @@ pub fn run(
     image: ImagePlan,
     output: &mut dyn Output,
     options: &StreamOptions,
-    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    progress: &mut OnProgress<'_>,
     cancel: &Cancel,
 ) -> Result<StreamSummary> {
     let encoder = image.encoder;
     let mut file = image::ImageFile::new(image.format, image.size_bytes, image.writer, output, options.file_sha256);
-    let checksums = stream(disk, &*encoder, &mut file, options, progress, cancel)?;
+    let checksums = stream(&disk, disk.map, &*encoder, &mut file, options, progress, cancel)?;
     Ok(StreamSummary { checksums, file: file.summary() })
 }
 
@@ -180,10 +210,10 @@ pub fn run_to_sink(
     disk: Blocks<'_>,
     sink: &mut dyn BlockSink,
     options: &StreamOptions,
-    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    progress: &mut OnProgress<'_>,
     cancel: &Cancel,
 ) -> Result<BlockChecksums> {
-    stream(disk, &crate::format::Verbatim, &mut SinkConsumer { sink }, options, progress, cancel)
+    stream(&disk, disk.map, &crate::format::Verbatim, &mut SinkConsumer { sink }, options, progress, cancel)
 }
 
 /// Makes one block of the disk, from any thread; what is unused and what is behind a short last block is zero.
@@ -248,31 +278,33 @@ impl Consumer for SinkConsumer<'_> {
 }
 
 fn stream(
-    disk: Blocks<'_>,
+    disk: &dyn Fill,
+    map: &AllocationMap,
     encoder: &dyn BlockEncoder,
     consumer: &mut dyn Consumer,
     options: &StreamOptions,
-    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    progress: &mut OnProgress<'_>,
     cancel: &Cancel,
 ) -> Result<BlockChecksums> {
     if options.threads == 0 || options.threads > THREADS_MAX {
         return Err(Error::invalid(format!("{} threads: 1 to {THREADS_MAX} can be had", options.threads)));
     }
-    let mut clock = Clock { progress, cancel, told: Instant::now(), state: Progress { done_bytes: 0, total_bytes: disk.map.used_blocks() * BLOCK_BYTES } };
-    with_feed(disk, encoder, options.threads, |feed| {
-        let checksums = deliver(disk, feed, consumer, &mut clock)?;
+    let mut clock =
+        Clock { progress, cancel, told: Instant::now(), state: Progress { done_bytes: 0, total_bytes: map.used_blocks().saturating_mul(BLOCK_BYTES) } };
+    with_feed(disk, map, encoder, options.threads, |feed| {
+        let checksums = deliver(map, feed, consumer, &mut clock)?;
         clock.tell()?;
         Ok(checksums)
     })
 }
 
 /// Walks all blocks of the disk in order.
-fn deliver(disk: Blocks<'_>, feed: &mut Feed<'_>, consumer: &mut dyn Consumer, clock: &mut Clock<'_>) -> Result<BlockChecksums> {
-    let mut checksums = BlockChecksums::new(disk.map.block_count());
+fn deliver(map: &AllocationMap, feed: &mut Feed<'_>, consumer: &mut dyn Consumer, clock: &mut Clock<'_>) -> Result<BlockChecksums> {
+    let mut checksums = BlockChecksums::new(map.block_count());
     let mut done = 0;
     clock.cancel.check()?;
     consumer.begin()?;
-    for run in disk.map.runs() {
+    for run in map.runs() {
         pass(consumer, BlockIndex(done), run.first.0 - done, BlockState::Unused, clock)?;
         match run.kind {
             RunKind::Zeros => {
@@ -281,7 +313,12 @@ fn deliver(disk: Blocks<'_>, feed: &mut Feed<'_>, consumer: &mut dyn Consumer, c
             }
             RunKind::Filled => {
                 for index in run.first.0..run.first.0 + run.count {
-                    let slot = feed.next(clock)?;
+                    let Some(slot) = feed.next(clock)? else {
+                        // Only what was read from begin to end has an end that nobody knew.
+                        checksums.narrow(BlockIndex(0)..BlockIndex(index));
+                        consumer.finish()?;
+                        return Ok(checksums);
+                    };
                     assert_eq!(slot.index.0, index, "blocks come in the order of the runs");
                     match slot.state {
                         BlockState::Data => checksums.push_data(slot.index, slot.digest),
@@ -294,7 +331,7 @@ fn deliver(disk: Blocks<'_>, feed: &mut Feed<'_>, consumer: &mut dyn Consumer, c
         }
         done = run.first.0 + run.count;
     }
-    pass(consumer, BlockIndex(done), disk.map.block_count() - done, BlockState::Unused, clock)?;
+    pass(consumer, BlockIndex(done), map.block_count() - done, BlockState::Unused, clock)?;
     consumer.finish()?;
     Ok(checksums)
 }
@@ -313,7 +350,7 @@ fn pass(consumer: &mut dyn Consumer, first: BlockIndex, count: u64, state: Block
 
 /// Progress and cancellation.
 struct Clock<'a> {
-    progress: &'a mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    progress: &'a mut OnProgress<'a>,
     cancel: &'a Cancel,
     told: Instant,
     state: Progress,

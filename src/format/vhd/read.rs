@@ -97,6 +97,14 @@ impl DiskReader for FixedDisk {
         check_range(offset_bytes, out.len(), self.size_bytes)?;
         self.image.read_exact_at(offset_bytes, out)
     }
+
+    fn stored_after(&self, offset_bytes: u64) -> Result<Option<Range<u64>>> {
+        self.image.stored_after(offset_bytes, self.size_bytes)
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        self.image.check_unchanged()
+    }
 }
 
 struct DynamicDisk {
@@ -204,6 +212,21 @@ impl DiskReader for DynamicDisk {
             offset += len;
         }
         Ok(())
+    }
+
+    /// Runs of allocated blocks; holes of the file inside them are not looked for.
+    fn stored_after(&self, offset_bytes: u64) -> Result<Option<Range<u64>>> {
+        let first = usize::try_from(offset_bytes / self.block_size).unwrap_or(usize::MAX);
+        let Some(behind) = self.bat.get(first..) else { return Ok(None) };
+        let Some(gap) = behind.iter().position(|entry| *entry != BAT_UNUSED) else { return Ok(None) };
+        let count = behind[gap..].iter().take_while(|entry| **entry != BAT_UNUSED).count();
+        let start = (u64_of(first + gap) * self.block_size).max(offset_bytes);
+        let end = (u64_of(first + gap + count) * self.block_size).min(self.size_bytes);
+        Ok((start < end).then_some(start..end))
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        self.image.check_unchanged()
     }
 }
 
