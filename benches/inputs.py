@@ -17,19 +17,19 @@ def write(path, data):
         f.write(data)
 
 
-def input_b(tree):
+def input_b(tree, scale):
     numbers = random.Random("case b")
-    for directory in range(1000):
+    for directory in range(1000 // scale):
         os.mkdir(f"{tree}/directory-{directory:04}")
         for file in range(100):
             write(f"{tree}/directory-{directory:04}/file-{file:03}.txt", numbers.randbytes(numbers.randrange(8193)))
 
 
-def input_c(tree):
+def input_c(tree, scale):
     numbers = random.Random("case c")
     for number in range(4):
         with open(f"{tree}/file-{number}", "wb") as f:
-            for _ in range(128):
+            for _ in range(128 // scale):
                 f.write(numbers.randbytes(4 * MIB))
     with open(f"{tree}/sparse", "wb") as f:
         f.truncate(4 * GIB)
@@ -38,22 +38,22 @@ def input_c(tree):
             f.write(numbers.randbytes(MIB))
 
 
-def input_d(tree):
+def input_d(tree, scale):
     numbers = random.Random("case d")
     for name in ("many", "deep", "links", "symlinks"):
         os.mkdir(f"{tree}/{name}")
-    for entry in range(50_000):
+    for entry in range(50_000 // scale):
         write(f"{tree}/many/entry-{entry:05}-{numbers.getrandbits(32):08x}", b"")
     path = f"{tree}/deep"
-    for _ in range(1000):
+    for _ in range(1000 // scale):
         path += "/d"
         os.mkdir(path)
     # 200 files of 101 names each.
-    for file in range(200):
+    for file in range(200 // scale):
         write(f"{tree}/links/file-{file:03}", numbers.randbytes(1000))
         for name in range(100):
             os.link(f"{tree}/links/file-{file:03}", f"{tree}/links/name-{file:03}-{name:03}")
-    for link in range(20_000):
+    for link in range(20_000 // scale):
         # One in ten is too long to lie in its inode.
         target = f"../many/entry-{link:05}" + ("/x" * 40 if link % 10 == 0 else "")
         os.symlink(target, f"{tree}/symlinks/link-{link:05}")
@@ -67,8 +67,8 @@ def settle(tree):
     os.utime(tree, ns=(MTIME_NS, MTIME_NS))
 
 
-def make_input(case, tar, folder):
-    """(directory, tar) of a case."""
+def make_input(case, tar, folder, scale=1):
+    """(directory, tar) of a case; with a scale, of a part of it."""
     tree, packed = os.path.join(folder, "tree"), os.path.join(folder, "source.tar")
     os.mkdir(tree)
     if case == "a":
@@ -76,7 +76,7 @@ def make_input(case, tar, folder):
         sh("tar", "-C", tree, "--xattrs", "--xattrs-include=*", "-xpf", packed)
     else:
         os.chmod(tree, 0o755)
-        {"b": input_b, "c": input_c, "d": input_d}[case](tree)
+        {"b": input_b, "c": input_c, "d": input_d}[case](tree, scale)
         settle(tree)
         options = ["--format=pax", "--pax-option=delete=atime,delete=ctime", "--sparse", "--sort=name", "--numeric-owner"]
         sh("tar", "-C", tree, *options, "-cf", packed, ".")
