@@ -107,7 +107,8 @@ def header(name, size, kind, mode):
     return bytes(block)
 
 
-def million_tar(path, directories):
+def entries_tar(path, directories):
+    """A tar of so many directories of 999 small files each."""
     with open(path, "wb") as f:
         f.write(header("./", 0, b"5", 0o755))
         for directory in range(directories):
