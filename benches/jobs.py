@@ -224,7 +224,7 @@ def directory(args, top):
     job.way(job.base, to_file(bare(args, tree, 2048)))
     job.way("rootvol, one thread", to_file(bare(args, tree, 2048, "--threads", "1")))
     job.way("rootvol plan: the scan alone", [args.rootvol, "plan", tree, "--table", "none", "--boot", "none", "--name", "bench", "--size", "2 GiB"])
-    job.way("mke2fs -d directory", f'mke2fs -q -F -t ext4 -d {tree} "$OUT/image" 2G', "mke2fs")
+    job.way("mke2fs -d directory", f'{mke2fs(args)} -q -F -t ext4 -d {tree} "$OUT/image" 2G', mke2fs(args))
     job.way("mkext4", f'mkext4 {tree} "$OUT/image" {2 * GIB}', "mkext4")
     job.limit("reading it with GNU tar", f"tar -C {tree} -cf - . | cat >/dev/null", "tar")
     for threads, name in ((1, "each file read once, one thread"), (2, "each file read once, two threads")):
