@@ -20,7 +20,7 @@ Limits: `cp --sparse=always` of the result; `cat` of the tar, or every file read
 What is missing is a visible skip. Runs take turns, with a sync before each; what takes over 15 s is measured once. --quick
 makes small inputs: that the bench works, not how fast anything is.
 """
-import argparse, os, shutil, subprocess, sys, tempfile
+import argparse, os, shutil, signal, subprocess, sys, tempfile
 import inputs
 from measure import GIB, MIB, in_turn, machine, median, missing, ratios, sh, skipped, table
 
@@ -284,6 +284,7 @@ def arguments(doc, choices):
 
 
 def run_all(args, jobs):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that what lies in --work goes
     top = tempfile.mkdtemp(prefix="rootvol-bench.", dir=args.work)
     try:
         print(machine(top, args.runs))
