@@ -6,7 +6,8 @@
 use crate::content::{Contents, Wanted};
 use crate::error::Result;
 use crate::units::{BLOCK_BYTES, BlockIndex, ContentId, u64_of, usize_of};
-use std::ops::Range;
+use arrayvec::ArrayVec;
+use std::ops::{ControlFlow, Range};
 
 /// What fills a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,9 @@ impl Segment {
     }
 }
 
+/// Looks at segments; a break ends the visit.
+pub type Visitor<'a> = dyn FnMut(Segment) -> ControlFlow<()> + 'a;
+
 /// A planned filesystem, table or disk. Immutable; any part of it can be made at any time, in any order.
 pub trait Layout: Send + Sync {
     /// The size of the whole.
@@ -57,6 +61,20 @@ pub trait Layout: Send + Sync {
     /// Segments are disjoint, ascending and inside the layout. Neighbours may touch and be of one kind. The cost of a
     /// call does not grow with the size of the layout.
     fn segment_after(&self, offset_bytes: u64) -> Option<Segment>;
+
+    /// Gives the segments from there on one by one, until `each` breaks: what [`Layout::segment_after`] would find, for those
+    /// who look at many neighbours.
+    ///
+    /// # Errors
+    /// The break is passed on.
+    fn visit(&self, offset_bytes: u64, each: &mut Visitor<'_>) -> ControlFlow<()> {
+        let mut at = offset_bytes;
+        while let Some(segment) = self.segment_after(at) {
+            at = segment.range.end;
+            each(segment)?;
+        }
+        ControlFlow::Continue(())
+    }
 
     /// Fills `out` with the metadata from `offset_bytes`. Pure: no I/O, no state. Asked only for ranges inside one
     /// `Metadata` segment.
@@ -84,14 +102,24 @@ pub struct BlockRun {
     pub kind: RunKind,
 }
 
-/// What the layout alone says of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the layout alone says of a block. Where several segments meet one, the greatest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunKind {
-    /// A metadata or content segment meets each block.
-    Filled,
     /// Only `Zeros` segments meet the blocks: they need be neither read, scanned nor hashed.
     Zeros,
+    /// Metadata or contents meet each block's first [`BEGINNING_BYTES`] and no more of it. On large disks most used blocks are
+    /// of this kind, and equal: each holds the bitmap of a block group without files.
+    Beginning,
+    /// Metadata or contents meet each block.
+    Filled,
 }
+
+/// How many pieces of contents are asked for at once: a block has 128 pieces of 4 KiB. The list lies on the stack, so that
+/// nothing is allocated a block.
+const WANTED_MAX: usize = 128;
+
+/// How much of a block is its beginning: a block or two of a filesystem.
+pub const BEGINNING_BYTES: u64 = 8192;
 
 /// Which 512-KiB blocks of a layout are used. Blocks in no run are unused. Memory: a few bytes a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,12 +133,17 @@ impl AllocationMap {
     #[must_use]
     pub fn of(layout: &(impl Layout + ?Sized)) -> Self {
         let mut map = Self { runs: Vec::new(), size_bytes: layout.size_bytes() };
-        for segment in segments(layout, 0..layout.size_bytes()) {
+        let _ = layout.visit(0, &mut |segment| {
             let first = segment.range.start / BLOCK_BYTES;
             let end = segment.range.end.div_ceil(BLOCK_BYTES);
-            let kind = if segment.source == SegmentSource::Zeros { RunKind::Zeros } else { RunKind::Filled };
+            let kind = match segment.source {
+                SegmentSource::Zeros => RunKind::Zeros,
+                _ if segment.range.end <= first * BLOCK_BYTES + BEGINNING_BYTES => RunKind::Beginning,
+                _ => RunKind::Filled,
+            };
             map.mark(first, end, kind);
-        }
+            ControlFlow::Continue(())
+        });
         map
     }
 
@@ -126,13 +159,13 @@ impl AllocationMap {
         if let Some(last) = self.runs.last_mut() {
             let last_end = last.first.0 + last.count;
             if first < last_end {
-                // The shared block: filled wins.
-                if kind == RunKind::Filled && last.kind == RunKind::Zeros {
+                // The shared block: the greater kind wins.
+                if kind > last.kind {
                     last.count -= 1;
                     if last.count == 0 {
                         self.runs.pop();
                     }
-                    self.push(first, 1, RunKind::Filled);
+                    self.push(first, 1, kind);
                 }
                 first += 1;
             }
@@ -173,12 +206,12 @@ impl AllocationMap {
         self.size_bytes
     }
 
-    /// Whether a used block meets the range of `count` blocks from `first`, and whether one of them is filled.
+    /// Whether a used block meets the range of `count` blocks from `first`, and the greatest kind of them.
     #[must_use]
     pub fn meets(&self, first: BlockIndex, count: u64) -> Option<RunKind> {
         let from = self.runs.partition_point(|run| run.first.0 + run.count <= first.0);
         let met = self.runs[from..].iter().take_while(|run| run.first.0 < first.0 + count);
-        met.map(|run| run.kind).reduce(|a, b| if a == RunKind::Filled { a } else { b })
+        met.map(|run| run.kind).max()
     }
 }
 
@@ -197,7 +230,7 @@ pub fn fill(layout: &(impl Layout + ?Sized), contents: &dyn Contents, offset_byt
 /// # Errors
 /// Those of `contents`.
 pub(crate) fn fill_dirty(layout: &(impl Layout + ?Sized), contents: &dyn Contents, offset_bytes: u64, out: &mut [u8], dirty: usize) -> Result<usize> {
-    let end = offset_bytes + u64_of(out.len());
+    let all = offset_bytes..offset_bytes + u64_of(out.len());
     let mut done = 0;
     let mut dirty_then = 0;
     let mut rest = out;
@@ -206,23 +239,32 @@ pub(crate) fn fill_dirty(layout: &(impl Layout + ?Sized), contents: &dyn Content
         bytes[..count].fill(0);
     };
     // Contents come last and together, so that neighbours can be read at once.
-    let mut wanted = Vec::new();
-    for Segment { range, source } in segments(layout, offset_bytes..end) {
+    let mut wanted = ArrayVec::<Wanted<'_>, WANTED_MAX>::new();
+    let mut read = Ok(());
+    let _ = layout.visit(offset_bytes, &mut |segment| {
+        let Some(Segment { range, source }) = segment.clip(&all) else { return ControlFlow::Break(()) };
         let (start, end) = (usize_of(range.start - offset_bytes), usize_of(range.end - offset_bytes));
-        let (unused, behind) = rest.split_at_mut(start - done);
+        let (unused, behind) = std::mem::take(&mut rest).split_at_mut(start - done);
         clear(done, unused);
         let (target, behind) = behind.split_at_mut(end - start);
-        match source {
-            SegmentSource::Metadata => layout.render(range.start, target),
-            SegmentSource::Content { id, offset_bytes } => wanted.push(Wanted { id, offset_bytes, out: target }),
-            SegmentSource::Zeros => clear(start, target),
-        }
+        (rest, done) = (behind, end);
         if source != SegmentSource::Zeros {
             dirty_then = end;
         }
-        rest = behind;
-        done = end;
-    }
+        match source {
+            SegmentSource::Metadata => layout.render(range.start, target),
+            SegmentSource::Zeros => clear(start, target),
+            SegmentSource::Content { id, offset_bytes } => {
+                wanted.push(Wanted { id, offset_bytes, out: target });
+                if wanted.is_full() {
+                    read = contents.read_many(&mut wanted);
+                    wanted.clear();
+                }
+            }
+        }
+        if read.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    read?;
     clear(done, rest);
     contents.read_many(&mut wanted)?;
     Ok(dirty_then)

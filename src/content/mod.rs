@@ -22,6 +22,17 @@ pub struct Wanted<'a> {
     pub out: &'a mut [u8],
 }
 
+/// A part of one file that will be wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ahead {
+    /// Which contents.
+    pub id: ContentId,
+    /// The offset in them.
+    pub offset_bytes: u64,
+    /// How many bytes.
+    pub len_bytes: u64,
+}
+
 /// Where the bytes of files are read. Caches and open files are the implementation's own affair.
 pub trait Contents: Send + Sync {
     /// Fills `out` with the bytes of `id` from `offset_bytes`.
@@ -45,9 +56,16 @@ pub trait Contents: Send + Sync {
         wanted.iter_mut().try_for_each(|wanted| self.read_exact_at(wanted.id, wanted.offset_bytes, wanted.out))
     }
 
-    /// Says which contents will be read next, in order. A hint.
-    fn prefetch(&self, ids: &[ContentId]) {
-        let _ = ids;
+    /// Makes ready what will be read next, in this order, from one thread beside those that read. It may take its time, but it
+    /// must not hold up the readers. What goes wrong here is left for the reader to find.
+    fn prefetch(&self, wanted: &[Ahead]) {
+        let _ = wanted;
+    }
+
+    /// Whether reading had to wait for a disk lately, so that [`Contents::prefetch`] is worth its time. Cheap: it is asked
+    /// between blocks.
+    fn is_cold(&self) -> bool {
+        false
     }
 }
 
@@ -126,13 +144,19 @@ impl Contents for ContentStore {
         Ok(())
     }
 
-    fn prefetch(&self, ids: &[ContentId]) {
-        for run in ids.chunk_by(|a, b| self.part(*a).map(|part| part.0) == self.part(*b).map(|part| part.0)) {
-            if let Some((base, contents)) = run.first().and_then(|first| self.part(*first)) {
-                let own: Vec<ContentId> = run.iter().map(|id| ContentId(id.0 - base)).collect();
+    fn prefetch(&self, wanted: &[Ahead]) {
+        let base_of = |ahead: &Ahead| self.part(ahead.id).map(|part| part.0);
+        for run in wanted.chunk_by(|a, b| base_of(a) == base_of(b)) {
+            let part = self.part(run[0].id).filter(|(_, contents)| contents.is_cold());
+            if let Some((base, contents)) = part {
+                let own: Vec<Ahead> = run.iter().map(|ahead| Ahead { id: ContentId(ahead.id.0 - base), ..*ahead }).collect();
                 contents.prefetch(&own);
             }
         }
+    }
+
+    fn is_cold(&self) -> bool {
+        self.parts.iter().any(|(_, contents)| contents.is_cold())
     }
 }
 
@@ -179,5 +203,49 @@ impl Contents for MemoryContents {
         let end = offset_bytes.checked_add(u64_of(out.len())).filter(|end| *end <= u64_of(file.len())).ok_or_else(short)?;
         out.copy_from_slice(&file[usize_of(offset_bytes)..usize_of(end)]);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Remembers what it was told.
+    #[derive(Default)]
+    struct Told {
+        is_cold: bool,
+        ahead: Mutex<Vec<Ahead>>,
+    }
+
+    impl Contents for Told {
+        fn read_exact_at(&self, _id: ContentId, _offset_bytes: u64, _out: &mut [u8]) -> Result<()> {
+            Ok(())
+        }
+
+        fn prefetch(&self, wanted: &[Ahead]) {
+            self.ahead.lock().unwrap().extend_from_slice(wanted);
+        }
+
+        fn is_cold(&self) -> bool {
+            self.is_cold
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_ahead_goes_to_the_cold_sources_with_their_own_numbers() {
+        let (warm, cold) = (Arc::new(Told::default()), Arc::new(Told { is_cold: true, ..Told::default() }));
+        let mut inner = ContentStore::new();
+        inner.add(warm.clone(), 3).unwrap();
+        let mut store = ContentStore::new();
+        store.add_store(&inner).unwrap();
+        assert!(!store.is_cold());
+        inner.add(cold.clone(), 2).unwrap();
+        store.add_store(&inner).unwrap();
+        assert!(store.is_cold());
+        let ahead = |id, offset_bytes| Ahead { id: ContentId(id), offset_bytes, len_bytes: 5 };
+        store.prefetch(&[ahead(1, 0), ahead(5, 1), ahead(6, 2), ahead(7, 3), ahead(2, 4)]);
+        assert_eq!(*cold.ahead.lock().unwrap(), [ahead(0, 2), ahead(1, 3)]);
+        assert_eq!(*warm.ahead.lock().unwrap(), []);
     }
 }

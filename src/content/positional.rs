@@ -76,6 +76,7 @@ fn near_count(pieces: &[(u64, &mut [u8])]) -> usize {
 /// One call for all; whatever it did not do is done one by one, which is also what finds the right error.
 #[cfg(target_os = "linux")]
 fn read_run(file: &File, pieces: &mut [(u64, &mut [u8])]) -> std::result::Result<(), (u64, Error)> {
+    use arrayvec::ArrayVec;
     use std::io::IoSliceMut;
     if pieces.len() < 2 {
         return read_each(file, pieces);
@@ -83,7 +84,7 @@ fn read_run(file: &File, pieces: &mut [(u64, &mut [u8])]) -> std::result::Result
     let start = pieces[0].0;
     let mut gap_bytes = [0; GAPS_MAX];
     let mut gaps = &mut gap_bytes[..];
-    let mut slices = Vec::with_capacity(2 * pieces.len());
+    let mut slices = ArrayVec::<_, { 2 * PIECES_MAX }>::new();
     let mut at = start;
     for (offset_bytes, out) in pieces.iter_mut() {
         let (gap, behind) = gaps.split_at_mut(usize::try_from(*offset_bytes - at).unwrap_or(0));
@@ -94,7 +95,9 @@ fn read_run(file: &File, pieces: &mut [(u64, &mut [u8])]) -> std::result::Result
         at = *offset_bytes + u64_of(out.len());
         slices.push(IoSliceMut::new(out));
     }
-    match rustix::io::preadv(file, &mut slices, start) {
+    let read = rustix::io::preadv(file, &mut slices, start);
+    drop(slices);
+    match read {
         Ok(count) if u64_of(count) == at - start => Ok(()),
         _ => read_each(file, pieces),
     }

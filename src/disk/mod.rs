@@ -25,7 +25,7 @@ pub use write::{Unnamed, WriteOptions, Written};
 use crate::content::ContentStore;
 use crate::error::Result;
 use crate::guid::Guid;
-use crate::layout::{AllocationMap, Layout, Segment};
+use crate::layout::{AllocationMap, Layout, Segment, Visitor};
 use crate::partition::{self, Table, TableKind, TableLayout};
 use crate::report::{BootSummary, DiskSummary, PartitionSummary};
 use crate::stream;
@@ -33,6 +33,7 @@ use crate::tree::Timestamp;
 use crate::units::{BLOCK_LEN, BlockIndex};
 use plan::Drafted;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -212,6 +213,26 @@ impl Layout for Inner {
         }
     }
 
+    fn visit(&self, offset_bytes: u64, each: &mut Visitor<'_>) -> ControlFlow<()> {
+        let from = self.parts.partition_point(|part| part.offset_bytes + part.layout.size_bytes() <= offset_bytes);
+        // The table lies before, between and behind the parts.
+        let mut at = offset_bytes;
+        let mut table_until = |end: u64, each: &mut Visitor<'_>| {
+            while let Some(segment) = self.table.segment_after(at).filter(|segment| segment.range.start < end) {
+                at = segment.range.end;
+                each(segment)?;
+            }
+            ControlFlow::Continue(())
+        };
+        for part in &self.parts[from..] {
+            table_until(part.offset_bytes, each)?;
+            part.layout.visit(offset_bytes.saturating_sub(part.offset_bytes), &mut |Segment { range, source }| {
+                each(Segment { range: range.start + part.offset_bytes..range.end + part.offset_bytes, source })
+            })?;
+        }
+        table_until(u64::MAX, each)
+    }
+
     fn render(&self, offset_bytes: u64, out: &mut [u8]) {
         let after = self.parts.partition_point(|part| part.offset_bytes <= offset_bytes);
         match after.checked_sub(1).map(|at| &self.parts[at]) {
@@ -228,6 +249,10 @@ impl Layout for Disk {
 
     fn segment_after(&self, offset_bytes: u64) -> Option<Segment> {
         self.0.segment_after(offset_bytes)
+    }
+
+    fn visit(&self, offset_bytes: u64, each: &mut Visitor<'_>) -> ControlFlow<()> {
+        self.0.visit(offset_bytes, each)
     }
 
     fn render(&self, offset_bytes: u64, out: &mut [u8]) {

@@ -8,6 +8,7 @@ use crate::format::{self, Format, Identity, ImagePlan};
 use crate::output::{self, AtomicFile, Device, Output, Pipe};
 use crate::report::{FileSummary, REPORT_VERSION, Report};
 use crate::stream::{self, BlockSink, Blocks, Cancel, OnProgress, StreamOptions};
+use crate::units::Size;
 use std::fmt;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -162,6 +163,12 @@ impl Disk {
 
     fn report(&self, file: FileSummary, checksums: &BlockChecksums) -> Report {
         let inner = &*self.0;
+        let mut notes = inner.notes.clone();
+        if file.sha256.is_some() {
+            let size = Size::bytes(file.size_bytes);
+            notes
+                .push(format!("the SHA-256 of the file, one serial stream over all its {size}, holes included, was the limit of how fast it could be written"));
+        }
         Report {
             report_version: REPORT_VERSION,
             rootvol_version: env!("CARGO_PKG_VERSION").into(),
@@ -173,7 +180,7 @@ impl Disk {
             blocks: checksums.summary(),
             boot: inner.boot.clone(),
             sources: inner.sources.clone(),
-            notes: inner.notes.clone(),
+            notes,
         }
     }
 }

@@ -89,6 +89,11 @@ pub enum Encoded {
 pub trait BlockEncoder: Send + Sync {
     /// Encodes the block `index`, into `out` (empty, reused) if not verbatim.
     fn encode(&self, index: BlockIndex, block: &[u8], out: &mut Vec<u8>) -> Encoded;
+
+    /// Whether equal blocks are encoded alike wherever they lie, so that one can stand for the others.
+    fn is_alike_everywhere(&self) -> bool {
+        false
+    }
 }
 
 /// The encoder of formats that store blocks as they are.
@@ -98,6 +103,10 @@ pub(crate) struct Verbatim;
 impl BlockEncoder for Verbatim {
     fn encode(&self, _index: BlockIndex, _block: &[u8], _out: &mut Vec<u8>) -> Encoded {
         Encoded::Verbatim
+    }
+
+    fn is_alike_everywhere(&self) -> bool {
+        true
     }
 }
 

@@ -4,6 +4,7 @@ use super::regular::RegularFile;
 use crate::content::{Contents, Spooled, Wanted};
 use crate::error::{Error, Result};
 use crate::units::{ContentId, index_of, u64_of, usize_of};
+use arrayvec::ArrayVec;
 
 /// Where packed contents lie.
 #[derive(Debug)]
@@ -134,6 +135,9 @@ impl Packed {
     }
 }
 
+/// The most pieces that are read at once.
+const PIECES_MAX: usize = 128;
+
 impl Contents for Packed {
     fn read_exact_at(&self, id: ContentId, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
         match self.place(id, offset_bytes, out.len())? {
@@ -143,17 +147,22 @@ impl Contents for Packed {
     }
 
     fn read_many(&self, wanted: &mut [Wanted<'_>]) -> Result<()> {
-        let mut pieces = Vec::with_capacity(wanted.len());
-        for Wanted { id, offset_bytes, out } in wanted {
-            match self.place(*id, *offset_bytes, out.len())? {
-                Place::Whole { start, .. } => pieces.push((start + *offset_bytes, &mut **out)),
-                Place::Sparse(number) => self.read_sparse(&self.index.sparse[index_of(number)], *offset_bytes, out)?,
+        // On the stack: nothing is allocated a block.
+        let mut pieces = ArrayVec::<_, PIECES_MAX>::new();
+        for wanted in wanted.chunks_mut(PIECES_MAX) {
+            for Wanted { id, offset_bytes, out } in wanted {
+                match self.place(*id, *offset_bytes, out.len())? {
+                    Place::Whole { start, .. } => pieces.push((start + *offset_bytes, &mut **out)),
+                    Place::Sparse(number) => self.read_sparse(&self.index.sparse[index_of(number)], *offset_bytes, out)?,
+                }
             }
+            match &self.backing {
+                Backing::File(file) => file.read_pieces(&mut pieces),
+                Backing::Spool(spool) => spool.read_pieces(&mut pieces),
+            }?;
+            pieces.clear();
         }
-        match &self.backing {
-            Backing::File(file) => file.read_pieces(&mut pieces),
-            Backing::Spool(spool) => spool.read_pieces(&mut pieces),
-        }
+        Ok(())
     }
 }
 

@@ -101,7 +101,7 @@ impl Consumer for Nowhere {
         Ok(())
     }
 
-    fn filled(&mut self, _slot: &super::Slot) -> Result<()> {
+    fn filled(&mut self, _index: BlockIndex, _slot: &super::Slot) -> Result<()> {
         Ok(())
     }
 

@@ -2,61 +2,67 @@
 
 use super::Consumer;
 use super::batch::Slot;
+use super::whole::WholeFile;
 use crate::checksum::{BlockState, is_zero};
 use crate::error::Result;
-use crate::format::{Format, ImageWriter, Piece};
+use crate::format::{BlockEncoder, Format, ImagePlan, ImageWriter, Piece};
 use crate::output::Output;
 use crate::report::FileSummary;
-use crate::units::{BlockIndex, u64_of, usize_of};
-use sha2::{Digest as _, Sha256};
+use crate::units::{BlockIndex, u64_of};
 use std::fmt::Write as _;
 
-pub(super) struct ImageFile<'a> {
+pub(super) struct ImageFile<'a, 'scope> {
     format: Format,
     planned_bytes: Option<u64>,
     writer: Box<dyn ImageWriter>,
-    target: Target<'a>,
+    target: Target<'a, 'scope>,
 }
 
-/// Zeros of this length and place inside a block are told to the output as such, so that a file has a hole there: a block
-/// bitmap alone in its block is 4 KiB of 512. Shorter ones would cost more in seeks and extents than they spare.
+/// Zeros of this length and place inside a block are told to the output as such, so that a file has a hole there. Shorter
+/// ones would cost more in looking, seeks and extents than they spare.
 const ZEROS_BYTES: usize = 64 * 1024;
 
+/// What is known to be zero up to the block's end needs no looking, and is a hole from the next page on: a bitmap alone in
+/// its block is 4 KiB of 512.
+const PAGE_BYTES: usize = 4096;
+
 /// The output, with what is known of all that went there.
-struct Target<'a> {
+struct Target<'a, 'scope> {
     output: &'a mut dyn Output,
     len_bytes: u64,
-    sha256: Option<Sha256>,
+    whole: Option<WholeFile<'scope>>,
 }
 
-impl<'a> ImageFile<'a> {
-    pub(super) fn new(format: Format, planned_bytes: Option<u64>, writer: Box<dyn ImageWriter>, output: &'a mut dyn Output, file_sha256: bool) -> Self {
-        Self { format, planned_bytes, writer, target: Target { output, len_bytes: 0, sha256: file_sha256.then(Sha256::new) } }
+impl<'a, 'scope> ImageFile<'a, 'scope> {
+    /// An image that goes to `output`, and to `whole` where all of it is hashed.
+    pub(super) fn new(image: ImagePlan, output: &'a mut dyn Output, whole: Option<WholeFile<'scope>>) -> (Self, Box<dyn BlockEncoder>) {
+        let ImagePlan { format, size_bytes, encoder, writer } = image;
+        (Self { format, planned_bytes: size_bytes, writer, target: Target { output, len_bytes: 0, whole } }, encoder)
     }
 
-    pub(super) fn summary(self) -> FileSummary {
-        let hex = |digest: &[u8]| {
+    pub(super) fn summary(self) -> Result<FileSummary> {
+        let digest = self.target.whole.map(WholeFile::finish).transpose()?;
+        let sha256 = digest.map(|digest| {
             digest.iter().fold(String::new(), |mut text, byte| {
                 let _ = write!(text, "{byte:02x}");
                 text
             })
-        };
-        let sha256 = self.target.sha256.map(|sha256| hex(&sha256.finalize()));
-        FileSummary { format: self.format.name().to_owned(), size_bytes: self.target.len_bytes, sha256 }
+        });
+        Ok(FileSummary { format: self.format.name().to_owned(), size_bytes: self.target.len_bytes, sha256 })
     }
 }
 
-impl Target<'_> {
+impl Target<'_, '_> {
     fn put(&mut self, piece: Piece<'_>) -> Result<()> {
         match piece {
             Piece::Bytes(bytes) => self.put_bytes(bytes, bytes.len())?,
             Piece::Zeros(len_bytes) => {
                 self.output.zeros(len_bytes)?;
-                self.count_zeros(len_bytes);
+                self.count_zeros(len_bytes)?;
             }
             Piece::Unused(len_bytes) => {
                 self.output.unused(len_bytes)?;
-                self.count_zeros(len_bytes);
+                self.count_zeros(len_bytes)?;
             }
         }
         Ok(())
@@ -64,9 +70,10 @@ impl Target<'_> {
 
     /// Puts bytes of which only the first `dirty` may be other than zero.
     fn put_bytes(&mut self, bytes: &[u8], dirty: usize) -> Result<()> {
-        let mut rest = bytes;
+        let mut rest = &bytes[..dirty.next_multiple_of(PAGE_BYTES).min(bytes.len())];
+        let zeros_behind = bytes.len() - rest.len();
         while !rest.is_empty() {
-            let (zeros, count) = leading_run(rest, dirty.saturating_sub(bytes.len() - rest.len()));
+            let (zeros, count) = leading_run(rest);
             let (now, behind) = rest.split_at(count);
             if zeros {
                 self.output.zeros(u64_of(count))?
@@ -75,52 +82,42 @@ impl Target<'_> {
             }
             rest = behind;
         }
-        self.len_bytes += u64_of(bytes.len());
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(bytes);
+        if zeros_behind > 0 {
+            self.output.zeros(u64_of(zeros_behind))?;
         }
-        Ok(())
+        self.len_bytes += u64_of(bytes.len());
+        self.whole.as_mut().map_or(Ok(()), |whole| whole.bytes(bytes))
     }
 
-    fn count_zeros(&mut self, len_bytes: u64) {
-        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    fn count_zeros(&mut self, len_bytes: u64) -> Result<()> {
         self.len_bytes += len_bytes;
-        if let Some(sha256) = &mut self.sha256 {
-            let mut left = len_bytes;
-            while left > 0 {
-                let now = left.min(u64_of(ZEROS.len()));
-                sha256.update(&ZEROS[..usize_of(now)]);
-                left -= now;
-            }
-        }
+        self.whole.as_mut().map_or(Ok(()), |whole| whole.zeros(len_bytes))
     }
 }
 
 /// Whether `bytes` begin with whole pieces of zeros, and how long the run of pieces of this kind is. What is shorter than a
-/// piece counts as data. Only the first `dirty` bytes are looked at; the others are zero.
-fn leading_run(bytes: &[u8], dirty: usize) -> (bool, usize) {
-    let looked_at = |at: usize, piece: &[u8]| is_zero(&piece[..dirty.saturating_sub(at).min(piece.len())]);
-    let starts = (0..bytes.len()).step_by(ZEROS_BYTES);
-    let mut kinds = starts.zip(bytes.chunks(ZEROS_BYTES)).map(|(at, piece)| (piece.len() == ZEROS_BYTES && looked_at(at, piece), piece.len()));
+/// piece counts as data.
+fn leading_run(bytes: &[u8]) -> (bool, usize) {
+    let mut kinds = bytes.chunks(ZEROS_BYTES).map(|piece| (piece.len() == ZEROS_BYTES && is_zero(piece), piece.len()));
     let Some((first, len)) = kinds.next() else { return (false, 0) };
     (first, len + kinds.take_while(|(kind, _)| *kind == first).map(|(_, len)| len).sum::<usize>())
 }
 
-impl Consumer for ImageFile<'_> {
+impl Consumer for ImageFile<'_, '_> {
     fn begin(&mut self) -> Result<()> {
         self.writer.begin(&mut |piece| self.target.put(piece))
     }
 
-    fn filled(&mut self, slot: &Slot) -> Result<()> {
+    fn filled(&mut self, index: BlockIndex, slot: &Slot) -> Result<()> {
         match slot.state {
             BlockState::Data => {
                 let encoded = slot.encoded();
-                self.writer.data(slot.index, encoded, &mut |piece| match piece {
+                self.writer.data(index, encoded, &mut |piece| match piece {
                     Piece::Bytes(bytes) if std::ptr::eq(bytes, encoded) => self.target.put_bytes(bytes, slot.encoded_dirty()),
                     piece => self.target.put(piece),
                 })
             }
-            _ => self.writer.zeros(slot.index, 1, &mut |piece| self.target.put(piece)),
+            _ => self.writer.zeros(index, 1, &mut |piece| self.target.put(piece)),
         }
     }
 
@@ -157,7 +154,7 @@ mod tests {
         ] {
             let (mut rest, mut runs) = (bytes, Vec::new());
             while !rest.is_empty() {
-                let run = leading_run(rest, rest.len());
+                let run = leading_run(rest);
                 rest = &rest[run.1..];
                 runs.push(run);
             }

@@ -12,20 +12,23 @@
 //! circle. The number of batches is fixed, and with it the memory. What leaves does not depend on the number of threads:
 //! neither the bytes nor, where several things fail, the error.
 //!
+//! Where reading has to wait for a disk, one more thread makes ready what comes next; in the page cache it sleeps.
+//!
 //! With one thread there is none: the same steps one after the other on the caller's.
 
 mod batch;
 mod existing;
 mod feed;
 mod image;
+mod whole;
 
 pub use existing::{ChecksumOptions, ReadThrough, all_blocks, checksum_blocks, checksum_reader};
 
 use crate::checksum::{BlockChecksums, BlockState, Digest, ZERO_BLOCK_DIGEST};
-use crate::content::Contents;
+use crate::content::{Ahead, Contents};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BlockEncoder, ImagePlan};
-use crate::layout::{AllocationMap, Layout, RunKind, fill, fill_dirty};
+use crate::layout::{AllocationMap, Layout, RunKind, SegmentSource, fill, fill_dirty, segments};
 use crate::output::Output;
 use crate::report::FileSummary;
 use crate::units::{BLOCK_BYTES, BLOCK_LEN, BlockIndex, usize_of};
@@ -35,6 +38,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use whole::WholeFile;
 
 /// The most threads that are started: more than any machine that builds images has, and few enough for their buffers.
 pub const THREADS_MAX: usize = 256;
@@ -124,6 +128,16 @@ trait Fill: Sync {
     /// then.
     fn fill(&self, index: BlockIndex, block: &mut [u8; BLOCK_LEN], dirty: usize) -> Result<Filled>;
 
+    /// Makes ready what filling the block will read. A hint, from another thread.
+    fn prefetch(&self, index: BlockIndex) {
+        let _ = index;
+    }
+
+    /// Whether filling had to wait for a disk lately.
+    fn is_cold(&self) -> bool {
+        false
+    }
+
     /// Whether blocks can be filled in ascending order only, one at a time.
     fn in_order(&self) -> bool {
         false
@@ -146,6 +160,20 @@ impl Fill for Blocks<'_> {
         behind.fill(0);
         let dirty = fill_dirty(self.layout, self.contents, index.offset_bytes(), inside, dirty.min(len))?;
         Ok(Filled { len, dirty })
+    }
+
+    fn prefetch(&self, index: BlockIndex) {
+        let mut ahead = Vec::new();
+        for segment in segments(self.layout, index.offset_bytes()..index.offset_bytes() + BLOCK_BYTES) {
+            if let SegmentSource::Content { id, offset_bytes } = segment.source {
+                ahead.push(Ahead { id, offset_bytes, len_bytes: segment.range.end - segment.range.start });
+            }
+        }
+        self.contents.prefetch(&ahead);
+    }
+
+    fn is_cold(&self) -> bool {
+        self.contents.is_cold()
     }
 }
 
@@ -196,10 +224,17 @@ pub fn run(
     progress: &mut OnProgress<'_>,
     cancel: &Cancel,
 ) -> Result<StreamSummary> {
-    let encoder = image.encoder;
-    let mut file = image::ImageFile::new(image.format, image.size_bytes, image.writer, output, options.file_sha256);
-    let checksums = stream(&disk, disk.map, &*encoder, &mut file, options, progress, cancel)?;
-    Ok(StreamSummary { checksums, file: file.summary() })
+    // Its thread ends with the file, which goes before the scope waits.
+    std::thread::scope(|scope| {
+        let whole = match options.file_sha256 {
+            true if options.threads > 1 => Some(WholeFile::beside(scope)?),
+            true => Some(WholeFile::here()),
+            false => None,
+        };
+        let (mut file, encoder) = image::ImageFile::new(image, output, whole);
+        let checksums = stream(&disk, disk.map, &*encoder, &mut file, options, progress, cancel)?;
+        Ok(StreamSummary { checksums, file: file.summary()? })
+    })
 }
 
 /// Streams the used blocks of `disk` into `sink`.
@@ -235,7 +270,7 @@ trait Consumer {
     /// Before the first block.
     fn begin(&mut self) -> Result<()>;
     /// A block that was filled: data, or zeros after all.
-    fn filled(&mut self, slot: &Slot) -> Result<()>;
+    fn filled(&mut self, index: BlockIndex, slot: &Slot) -> Result<()>;
     /// A run of zero or unused blocks.
     fn run(&mut self, first: BlockIndex, count: u64, state: BlockState) -> Result<()>;
     /// After the last block.
@@ -258,10 +293,10 @@ impl Consumer for SinkConsumer<'_> {
         Ok(())
     }
 
-    fn filled(&mut self, slot: &Slot) -> Result<()> {
+    fn filled(&mut self, index: BlockIndex, slot: &Slot) -> Result<()> {
         match slot.state {
-            BlockState::Data => self.sink.block(Block { index: slot.index, state: slot.state, checksum: &slot.digest, data: slot.block() }),
-            _ => self.zero(slot.index),
+            BlockState::Data => self.sink.block(Block { index, state: slot.state, checksum: &slot.digest, data: slot.block() }),
+            _ => self.zero(index),
         }
     }
 
@@ -311,20 +346,20 @@ fn deliver(map: &AllocationMap, feed: &mut Feed<'_>, consumer: &mut dyn Consumer
                 checksums.push_zeros(run.first, run.count);
                 pass(consumer, run.first, run.count, BlockState::Zero, clock)?;
             }
-            RunKind::Filled => {
+            RunKind::Beginning | RunKind::Filled => {
                 for index in run.first.0..run.first.0 + run.count {
-                    let Some(slot) = feed.next(clock)? else {
+                    let Some((block, slot)) = feed.next(clock)? else {
                         // Only what was read from begin to end has an end that nobody knew.
                         checksums.narrow(BlockIndex(0)..BlockIndex(index));
                         consumer.finish()?;
                         return Ok(checksums);
                     };
-                    assert_eq!(slot.index.0, index, "blocks come in the order of the runs");
+                    assert_eq!(block.0, index, "blocks come in the order of the runs");
                     match slot.state {
-                        BlockState::Data => checksums.push_data(slot.index, slot.digest),
-                        _ => checksums.push_zeros(slot.index, 1),
+                        BlockState::Data => checksums.push_data(block, slot.digest),
+                        _ => checksums.push_zeros(block, 1),
                     }
-                    consumer.filled(slot)?;
+                    consumer.filled(block, slot)?;
                     clock.advance(1)?;
                 }
             }

@@ -89,7 +89,7 @@ fn bat(map: &AllocationMap) -> (Vec<u32>, u64) {
     let entries = map.size_bytes().div_ceil(BLOCK_SIZE_BYTES);
     let mut end = TABLE_OFFSET + (entries * 4).next_multiple_of(SECTOR_BYTES);
     let mut bat = vec![BAT_UNUSED; usize_of(entries)];
-    for run in map.runs().iter().filter(|run| run.kind == RunKind::Filled) {
+    for run in map.runs().iter().filter(|run| run.kind != RunKind::Zeros) {
         let first = run.first.0 / BLOCKS_EACH;
         let last = (run.first.0 + run.count - 1) / BLOCKS_EACH;
         for entry in &mut bat[usize_of(first)..=usize_of(last)] {

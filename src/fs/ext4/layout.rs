@@ -21,10 +21,10 @@ use super::orphans;
 use super::place::{Placement, Run, RunKind};
 use super::quota::UsageTables;
 use super::survey::Survey;
-use crate::layout::{Layout, Segment, SegmentSource};
+use crate::layout::{Layout, Segment, SegmentSource, Visitor};
 use crate::tree::{FileData, NodeId, NodeKind, Tree};
 use crate::units::{u64_of, usize_of};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 /// What a stretch of fixed metadata is.
@@ -121,22 +121,11 @@ impl Layout for Ext4Layout {
     }
 
     fn segment_after(&self, offset_bytes: u64) -> Option<Segment> {
-        let block = offset_bytes / self.geometry.block_bytes;
-        let mut role = self.roles.partition_point(|role| role.start + role.count <= block);
-        let run = self.placement.first_ending_after(block);
-        // The last part of a role or run may end before the offset; then the next one counts.
-        let of_role = std::iter::from_fn(|| {
-            let found = self.roles.get(role)?;
-            role += 1;
-            Some(found)
-        })
-        .find_map(|role| self.role_segments(role).into_iter().flatten().find(|segment| segment.range.end > offset_bytes));
-        let of_run =
-            self.placement.runs[run..].iter().find_map(|run| self.run_segments(run).into_iter().flatten().find(|segment| segment.range.end > offset_bytes));
-        match (of_role, of_run) {
-            (Some(a), Some(b)) => Some(if a.range.start < b.range.start { a } else { b }),
-            (a, b) => a.or(b),
-        }
+        self.segments_from(offset_bytes).next()
+    }
+
+    fn visit(&self, offset_bytes: u64, each: &mut Visitor<'_>) -> ControlFlow<()> {
+        self.segments_from(offset_bytes).try_for_each(each)
     }
 
     fn render(&self, offset_bytes: u64, out: &mut [u8]) {
@@ -165,6 +154,22 @@ fn segment(range: Range<u64>, source: SegmentSource) -> Option<Segment> {
 }
 
 impl Ext4Layout {
+    /// The segments that end after `offset_bytes`.
+    fn segments_from(&self, offset_bytes: u64) -> impl Iterator<Item = Segment> + '_ {
+        let block = offset_bytes / self.geometry.block_bytes;
+        let role = self.roles.partition_point(|role| role.start + role.count <= block);
+        let run = self.placement.first_ending_after(block);
+        // The last part of a role or run may end before the offset; then the next one counts.
+        let is_behind = move |segment: &Segment| segment.range.end > offset_bytes;
+        let mut of_roles = self.roles[role..].iter().flat_map(|role| self.role_segments(role)).flatten().filter(is_behind).peekable();
+        let mut of_runs = self.placement.runs[run..].iter().flat_map(|run| self.run_segments(run)).flatten().filter(is_behind).peekable();
+        std::iter::from_fn(move || match (of_roles.peek(), of_runs.peek()) {
+            (Some(a), Some(b)) if a.range.start < b.range.start => of_roles.next(),
+            (Some(_), None) => of_roles.next(),
+            _ => of_runs.next(),
+        })
+    }
+
     /// The at most two segments of a role, ascending.
     fn role_segments(&self, role: &Role) -> [Option<Segment>; 2] {
         let block_bytes = self.geometry.block_bytes;
