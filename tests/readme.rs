@@ -122,7 +122,11 @@ fn quick(script: &str, more: &[&str]) -> Option<String> {
 #[test]
 fn the_bench_of_whole_jobs_prints_its_tables() {
     let said = block("bench");
-    for line in ["cargo build --release && benches/peers.sh", "benches/jobs.py target/lab/debian.tar --work /dev/shm", "benches/scaling.py target/lab/debian.tar --work /dev/shm"] {
+    for line in [
+        "cargo build --release && benches/peers.sh",
+        "benches/jobs.py target/lab/debian.tar --work /dev/shm",
+        "benches/scaling.py target/lab/debian.tar --work /dev/shm",
+    ] {
         assert!(said.lines().any(|found| found == line), "{line}");
     }
     let Some(said) = quick("benches/jobs.py", &[]) else { return };
