@@ -1,7 +1,7 @@
 """What the benches share: commands measured in turn, medians, ratios, tables, skips.
 
-A way is a command: words, or a line for `sh -ec`. Each runs in a fresh folder, whose path is in the environment as OUT, with a
-sync before it. A figure is (wall seconds, CPU seconds of all processes: user + system, peak memory of the largest process in MiB).
+A way is a command: words, or a line for `sh -ec`. Each runs in a fresh folder, whose path is in the environment as OUT, with its
+filesystem synced before it. A figure is (wall seconds, CPU seconds of all processes: user + system, peak memory of the largest process in MiB).
 """
 import json, os, platform, shutil, statistics, subprocess, sys
 
@@ -51,7 +51,7 @@ def measured(work, command, timeout=900):
     """Runs a command: its figures, and what it said where it failed."""
     sh("rm", "-rf", work)
     os.mkdir(work)
-    os.sync()
+    sh("sync", "-f", work)
     words = ["sh", "-ec", command] if isinstance(command, str) else command
     environment = os.environ | {"OUT": work}
     done = subprocess.run([sys.executable, "-SE", "-c", LAUNCHER, str(timeout), *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
