@@ -20,7 +20,7 @@ the ratios of neighbouring runs to rootvol's from the same kind of source, with 
 
 Where files lie is told for case a. What is missing is a visible skip.
 """
-import argparse, errno, fcntl, hashlib, os, re, stat, struct, subprocess, tempfile
+import argparse, errno, fcntl, hashlib, os, re, stat, struct, subprocess, sys, tempfile
 from inputs import make_input, recipe
 from measure import GIB, MIB, in_turn, machine, missing, sh, skipped, table
 
