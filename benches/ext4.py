@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The ext4 writer, side by side with others: mke2fs -d and the crate mkext4.
 
-    benches/peers.sh && benches/ext4.py [rootfs.tar] --work /dev/shm [--cases abcd] [--runs 5] [--million]
+    benches/peers.sh && benches/ext4.py [rootfs.tar] --work /dev/shm [--cases abcd] [--runs 5]
 
 Every way makes one bare ext4 filesystem of one size (no partition table, raw, in --work) of the same entries, with the
 defaults of mke2fs -t ext4: 4-KiB blocks, journal, 64bit, metadata checksums, an inode for each 16 KiB. rootvol's time has
@@ -15,20 +15,16 @@ the SHA-256 of every 512-KiB block in it, the report and the list of checksums; 
 The inputs are made here and are the same on every machine. Each way runs once before it counts; that product is judged:
 e2fsck -fn, and the kernel's view of it (loop mount, as root) against the source, entry by entry, so that a figure is known
 to be for the same work; what a way loses or refuses is said. Then runs take turns, with a sync before each. The tables have
-medians: wall seconds, CPU seconds (user + system), peak memory (about 9 MiB of it can be this script's own), and the
-median of the ratios of neighbouring runs to rootvol's from the same kind of source, with the least and the most.
+medians: wall seconds, CPU seconds (user + system), peak memory (about 9 MiB of it can be the launcher's), and the median of
+the ratios of neighbouring runs to rootvol's from the same kind of source, with the least and the most.
 
---million: memory and time of 1,000,000 entries (takes about 10 GB in --work). Where files lie is told for case a.
-What is missing is a visible skip.
+Where files lie is told for case a. What is missing is a visible skip.
 """
-import argparse, errno, fcntl, hashlib, json, os, platform, random, re, shutil, stat, statistics, struct, subprocess, sys, tempfile, time
-from whole import missing, processor, sh
+import argparse, errno, fcntl, hashlib, os, re, stat, struct, subprocess, sys, tempfile
+from inputs import make_input, recipe
+from measure import GIB, MIB, in_turn, machine, missing, sh, skipped, table
 
-MIB, GIB = 1 << 20, 1 << 30
 SIZES = {"a": 2 * GIB, "b": 2 * GIB, "c": 8 * GIB, "d": 2 * GIB}
-TIMEOUT = 900
-SLOW = 20  # seconds: what takes longer is measured once
-MTIME_NS = 1_700_000_000_123_456_789
 TITLES = {
     "a": "the tree of the tar",
     "b": "100,000 files of 0 to 8 KiB in 1,000 directories",
@@ -37,145 +33,29 @@ TITLES = {
 }
 
 
-# ---- inputs
-
-def write(path, data):
-    with open(path, "wb") as f:
-        f.write(data)
-
-
-def input_b(tree):
-    numbers = random.Random("case b")
-    for directory in range(1000):
-        os.mkdir(f"{tree}/directory-{directory:04}")
-        for file in range(100):
-            write(f"{tree}/directory-{directory:04}/file-{file:03}.txt", numbers.randbytes(numbers.randrange(8193)))
-
-
-def input_c(tree):
-    numbers = random.Random("case c")
-    for number in range(4):
-        with open(f"{tree}/file-{number}", "wb") as f:
-            for _ in range(128):
-                f.write(numbers.randbytes(4 * MIB))
-    with open(f"{tree}/sparse", "wb") as f:
-        f.truncate(4 * GIB)
-        for piece in range(64):
-            f.seek(piece * 64 * MIB + 16 * MIB)
-            f.write(numbers.randbytes(MIB))
-
-
-def input_d(tree):
-    numbers = random.Random("case d")
-    for name in ("many", "deep", "links", "symlinks"):
-        os.mkdir(f"{tree}/{name}")
-    for entry in range(50_000):
-        write(f"{tree}/many/entry-{entry:05}-{numbers.getrandbits(32):08x}", b"")
-    path = f"{tree}/deep"
-    for _ in range(1000):
-        path += "/d"
-        os.mkdir(path)
-    # 200 files of 101 names each.
-    for file in range(200):
-        write(f"{tree}/links/file-{file:03}", numbers.randbytes(1000))
-        for name in range(100):
-            os.link(f"{tree}/links/file-{file:03}", f"{tree}/links/name-{file:03}-{name:03}")
-    for link in range(20_000):
-        # One in ten is too long to lie in its inode.
-        target = f"../many/entry-{link:05}" + ("/x" * 40 if link % 10 == 0 else "")
-        os.symlink(target, f"{tree}/symlinks/link-{link:05}")
-
-
-def settle(tree):
-    """Equal times everywhere, to the nanosecond; deepest first, because a new entry touches its directory."""
-    for folder, directories, files in os.walk(tree, topdown=False):
-        for name in files + directories:
-            os.utime(f"{folder}/{name}", ns=(MTIME_NS, MTIME_NS), follow_symlinks=False)
-    os.utime(tree, ns=(MTIME_NS, MTIME_NS))
-
-
-def make_input(case, tar, folder):
-    """(directory, tar) of a case."""
-    tree, packed = os.path.join(folder, "tree"), os.path.join(folder, "source.tar")
-    os.mkdir(tree)
-    if case == "a":
-        shutil.copy(tar, packed)
-        sh("tar", "-C", tree, "--xattrs", "--xattrs-include=*", "-xpf", packed)
-    else:
-        os.chmod(tree, 0o755)
-        {"b": input_b, "c": input_c, "d": input_d}[case](tree)
-        settle(tree)
-        options = ["--format=pax", "--pax-option=delete=atime,delete=ctime", "--sparse", "--sort=name", "--numeric-owner"]
-        sh("tar", "-C", tree, *options, "-cf", packed, ".")
-    return tree, packed
-
-
-def recipe(path, source, size):
-    """A recipe for a bare ext4 filesystem; it lies beside its source."""
-    write(path, f'''name = "bench"
-[disk]
-format = "raw"
-table = "none"
-size = "{size // MIB} MiB"
-[boot]
-mode = "none"
-[[partition]]
-type = "linux"
-filesystem = "ext4"
-source = ["{os.path.basename(source)}"]
-'''.encode())
-    return path
-
-
 # ---- ways and runs
 
 def ways_of(args, case, folder, tree, packed, image):
-    """Name of the way: (command, kind of source, whether it is ours)."""
+    """Name of the way: (command, kind of source)."""
     size, found = SIZES[case], {}
     build = [args.rootvol, "build", "-o", image, "--quiet", "--force"]
     for kind, source in (("directory", tree), ("tar", packed)):
         made = recipe(os.path.join(folder, f"{kind}.toml"), source, size)
-        found[f"rootvol, {kind}"] = (build + ["--recipe", made], kind, True)
-        found[f"rootvol, {kind}, one thread"] = (build + ["--threads", "1", "--recipe", made], kind, True)
+        found[f"rootvol, {kind}"] = (build + ["--recipe", made], kind)
+        found[f"rootvol, {kind}, one thread"] = (build + ["--threads", "1", "--recipe", made], kind)
     mke2fs, mkext4 = os.path.join(args.peers, "mke2fs"), os.path.join(args.peers, "mkext4")
     if os.access(mke2fs, os.X_OK):
         for kind, source in (("directory", tree), ("tar", packed)):
             # What mke2fs has by default beyond rootvol's features costs it nothing; off, so that all make the same.
             command = [mke2fs, "-q", "-F", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-d", source, image, f"{size // 1024}k"]
-            found[f"mke2fs -d, {kind}"] = (command, kind, False)
+            found[f"mke2fs -d, {kind}"] = (command, kind)
     else:
-        print(f"SKIPPED: mke2fs, which benches/peers.sh makes, is not in {args.peers}")
+        skipped(f"mke2fs, which benches/peers.sh makes, is not in {args.peers}")
     if os.access(mkext4, os.X_OK):
-        found["mkext4, directory"] = ([mkext4, tree, image, str(size)], "directory", False)
+        found["mkext4, directory"] = ([mkext4, tree, image, str(size)], "directory")
     else:
-        print(f"SKIPPED: mkext4, which benches/peers.sh makes, is not in {args.peers}")
+        skipped(f"mkext4, which benches/peers.sh makes, is not in {args.peers}")
     return found
-
-
-# Small, because what a process starts inherits its peak of memory.
-LAUNCHER = """
-import os, sys, time
-start = time.monotonic()
-pid = os.posix_spawn("/usr/bin/timeout", ["timeout", *sys.argv[1:]], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 1, 2)])
-_, status, usage = os.wait4(pid, 0)
-print(f"\\n[{os.waitstatus_to_exitcode(status)}, {time.monotonic() - start}, {usage.ru_utime + usage.ru_stime}, {usage.ru_maxrss / 1024}]", end="")
-"""
-
-
-def clear(work):
-    for name in os.listdir(work):
-        os.remove(os.path.join(work, name))
-
-
-def measured(work, command):
-    """Runs a command; (wall, CPU seconds, peak in MiB), and what it said where it failed."""
-    clear(work)
-    os.sync()
-    done = subprocess.run([sys.executable, "-SE", "-c", LAUNCHER, str(TIMEOUT), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    said, _, figures = done.stdout.rpartition("\n")
-    code, *figures = json.loads(figures)
-    last = (said.strip() or done.stderr.strip()).splitlines()[-1:]
-    return tuple(figures), f"over {TIMEOUT} s" if code == 124 else f"{''.join(last)} (status {code})" if code else None
 
 
 # ---- what was made
@@ -360,30 +240,14 @@ def run_case(args, case, top):
     print(f"\n## ({case}) {TITLES[case]}; filesystem of {SIZES[case] // GIB} GiB\n", flush=True)
     tree, packed = make_input(case, args.tar, folder)
     ways = ways_of(args, case, folder, tree, packed, image)
-    source, notes, results = describe(tree), {}, {}
-    for name, (command, _, ours) in ways.items():
-        figures, failure = measured(work, command)
-        if failure:
-            notes[name] = [f"refuses: {failure}"]
-            continue
+    source, notes = describe(tree), {}
+
+    def first(name):
         notes[name], placed = judge(image, source, work)
         notes[name] += [placed] if case == "a" and placed else []
-        results[name] = [figures] * args.runs if figures[0] > SLOW else []
-        notes[name] += ["measured once"] if figures[0] > SLOW else []
-    for _ in range(args.runs):
-        for name in [name for name, figures in results.items() if len(figures) < args.runs]:
-            figures, failure = measured(work, ways[name][0])
-            if failure:
-                sys.exit(f"{name}: {failure}")
-            results[name].append(figures)
-    print("| way | wall s | CPU s | peak MiB | wall, times rootvol's from the same (median of pairs; least, most) |\n|---|---|---|---|---|")
-    for name, (_, kind, _) in ways.items():
-        if name not in results:
-            print(f"| {name} | refuses | | | |")
-            continue
-        wall, cpu, peak = (statistics.median(f[i] for f in results[name]) for i in range(3))
-        ratios = sorted(f[0] / b[0] for f, b in zip(results[name], results[f"rootvol, {kind}"]))
-        print(f"| {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {statistics.median(ratios):.2f} ({ratios[0]:.2f}, {ratios[-1]:.2f}) |")
+
+    results, failures = in_turn(work, {name: command for name, (command, _) in ways.items()}, args.runs, first=first)
+    table(results, failures, lambda name: f"rootvol, {ways[name][1]}")
     print()
     for name, said in notes.items():
         alike = next(other for other, its in notes.items() if its == said)
@@ -392,62 +256,11 @@ def run_case(args, case, top):
     sh("rm", "-rf", folder, work)
 
 
-def header(name, size, kind, mode):
-    fields = [(name, 100), (f"{mode:07o}", 8), ("0000000", 8), ("0000000", 8), (f"{size:011o}", 12), (f"{MTIME_NS // 10**9:011o}", 12), (" " * 8, 8)]
-    block = bytearray(b"".join(text.encode().ljust(length, b"\0") for text, length in fields) + kind + bytes(100) + b"ustar\x0000").ljust(512, b"\0")
-    block[148:156] = f"{sum(block):06o}\0 ".encode()
-    return bytes(block)
-
-
-def million_tar(path, directories):
-    with open(path, "wb") as f:
-        f.write(header("./", 0, b"5", 0o755))
-        for directory in range(directories):
-            f.write(header(f"./directory-{directory:04}/", 0, b"5", 0o755))
-            for file in range(999):
-                text = f"{directory}/{file}\n".encode()
-                f.write(header(f"./directory-{directory:04}/file-{file:03}.txt", len(text), b"0", 0o644) + text.ljust(512, b"\0"))
-        f.write(bytes(1024))
-
-
-def million(args, top):
-    """Memory by entry: 1,000,000 small files against none, from a tar and from a directory."""
-    work = os.path.join(top, "work")
-    os.mkdir(work)
-    image = os.path.join(work, "image.raw")
-    print("\n## 1,000,000 entries: 999,000 files of about 9 bytes in 1,000 directories; filesystem of 32 GiB\n")
-    print("| source | what | wall s | CPU s | peak MiB | without entries, MiB | bytes an entry |\n|---|---|---|---|---|---|---|", flush=True)
-    for kind in ("tar", "directory"):
-        few, many = (os.path.join(top, f"{kind}-{n}") for n in ("few", "many"))
-        million_tar(few, 0), million_tar(many, 1000)
-        if kind == "directory":
-            for path in (few, many):
-                os.rename(path, path + ".tar")
-                os.mkdir(path)
-                sh("tar", "-C", path, "-xpf", path + ".tar")
-                os.remove(path + ".tar")
-        for what, options in (("plan", ["plan"]), ("build", ["build", "-o", image, "--quiet", "--force"])):
-            figures = []
-            for source in (few, many):
-                command = [args.rootvol, *options, source, "--table", "none", "--boot", "none", "--size", "32 GiB", "--name", "bench"]
-                one, failure = measured(work, command)
-                if failure:
-                    sys.exit(f"{what} of 1,000,000 entries: {failure}")
-                figures.append(one)
-            (_, _, base), (wall, cpu, peak) = figures
-            print(f"| {kind} | {what} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {base:.0f} | {(peak - base) * MIB / 1e6:.0f} |", flush=True)
-        clear(work)
-        for path in (few, many):
-            sh("rm", "-rf", path)
-    os.rmdir(work)
-
-
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("tar", nargs="?")
     a.add_argument("--cases", default="abcd")
     a.add_argument("--runs", type=int, default=5)
-    a.add_argument("--million", action="store_true")
     a.add_argument("--work")
     here = os.path.dirname(os.path.abspath(__file__))
     a.add_argument("--peers", default=os.path.join(here, "../target/peers"))
@@ -455,24 +268,20 @@ def main():
     args = a.parse_args()
     args.rootvol, args.peers = os.path.abspath(args.rootvol), os.path.abspath(args.peers)
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    sys.setrecursionlimit(10_000)  # directories nested deep
     lacks = missing("tar", "e2fsck", "mount", "timeout")
     if lacks or os.geteuid() != 0:
-        print(f"SKIPPED: everything, which needs root (to unpack, to mount) and {', '.join(lacks) or 'nothing else'}")
+        skipped(f"everything, which needs root (to unpack, to mount) and {', '.join(lacks) or 'nothing else'}")
         return
     top = tempfile.mkdtemp(prefix="rootvol-ext4.", dir=args.work)
-    kind = subprocess.run(["stat", "-f", "-c", "%T", top], capture_output=True, text=True).stdout.strip() or "?"
     mke2fs = subprocess.run([os.path.join(args.peers, "mke2fs"), "-V"], capture_output=True, text=True) if os.path.exists(os.path.join(args.peers, "mke2fs")) else None
     version = mke2fs.stderr.splitlines()[0] if mke2fs else "no mke2fs"
-    print(f"on {kind}; {processor()}, {os.cpu_count()} threads, {platform.system()} {platform.release()}; {version}; medians of {args.runs} runs in turn")
+    print(f"{machine(top, args.runs)}; {version}")
     try:
         for case in args.cases:
             if case == "a" and not args.tar:
-                print("SKIPPED: case a, without a tar")
+                skipped("case a, without a tar")
             else:
                 run_case(args, case, top)
-        if args.million:
-            million(args, top)
     finally:
         sh("rm", "-rf", top)
 

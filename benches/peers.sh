@@ -1,19 +1,37 @@
 #!/bin/bash
-# benches/peers.sh [OUT]: gets what benches/ext4.py compares with into OUT (default: target/peers).
+# benches/peers.sh [--install] [OUT]: gets what the benches compare with into OUT (default: target/peers).
 #
-#   OUT/mke2fs   of the newest e2fsprogs that Debian has (1.47.2 or newer: earlier ones take no tar), built from source.
-#                libarchive is loaded when a tar is read (Debian: libarchive13 or libarchive13t64).
-#   OUT/mkext4   the crate mkext4 (crates.io) behind a small command: benches/peers/mkext4
+#   OUT/mke2fs    of the newest e2fsprogs that Debian has (1.47.2 or newer: earlier ones take no tar), built from source.
+#                 libarchive is loaded when a tar is read (Debian: libarchive13 or libarchive13t64).
+#   OUT/mkext4    the crate mkext4 (crates.io) behind a small command: benches/peers/mkext4
+#   OUT/tools     blocks hashed as uploaders do, and files read with nothing else done: benches/peers/tools
+#   OUT/tar2ext4  of hcsshim, by `go install`, where there is Go and its module proxy can be reached (no Debian package has it);
+#                 TAR2EXT4 names the version. go-diskfs is a library that no package has as a program: it is left out.
 #
-# Sources come by apt, with lists and caches of their own: what is installed here is not touched. SUITES says where to look,
-# in order; MIRROR where Debian is.
+# The rest comes as Debian packages, which --install installs (as root) and which are named otherwise. Sources come by apt,
+# with lists and caches of their own: what is installed here is not touched. SUITES says where to look, in order; MIRROR where
+# Debian is.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+install=
+if [ "${1:-}" = --install ]; then install=1; shift; fi
 out=${1:-$here/../target/peers}
+tar2ext4=${TAR2EXT4:-v0.9.10} # the newest that Go 1.19, Debian 12's, builds
+packages=(build-essential dosfstools mtools fdisk gdisk e2fsprogs qemu-utils genext2fs systemd openssl zstd golang-go libarchive13 valgrind)
 suites=${SUITES:-sid trixie}
 mirror=${MIRROR:-http://deb.debian.org/debian}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+
+lacking=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || lacking+=("$package")
+done
+if [ ${#lacking[@]} -gt 0 ] && [ -n "$install" ]; then
+  apt-get update -qq && apt-get install -qq -y --no-install-recommends "${lacking[@]}"
+elif [ ${#lacking[@]} -gt 0 ]; then
+  echo "peers: not installed (--install does it): ${lacking[*]}" >&2
+fi
 
 fetch() { # SUITE: e2fsprogs_*.dsc and its tar in $out/e2fsprogs
   local at=$out/apt-$1
@@ -52,6 +70,17 @@ done
 [ -x "$out/mke2fs" ] || exit 1
 "$out/mke2fs" -V
 
-cargo build --quiet --release --manifest-path "$here/peers/mkext4/Cargo.toml" --target-dir "$out/cargo"
-cp "$out/cargo/release/peer-mkext4" "$out/mkext4"
-echo "mkext4 $(sed -n '/name = "mkext4"/{n;s/version = "\(.*\)"/\1/p}' "$here/peers/mkext4/Cargo.lock")"
+for peer in mkext4 tools; do
+  cargo build --quiet --release --manifest-path "$here/peers/$peer/Cargo.toml" --target-dir "$out/cargo"
+  cp "$out/cargo/release/peer-$peer" "$out/$peer"
+  echo "$peer: $(sed -n '/name = "\(mkext4\|ring\)"/{N;s/name = "\(.*\)"\nversion = "\(.*\)"/\1 \2/p}' "$here/peers/$peer/Cargo.lock")"
+done
+
+if ! command -v go >/dev/null; then
+  echo "SKIPPED: tar2ext4, without go"
+elif GOPATH="$out/go" GOFLAGS=-modcacherw go install "github.com/Microsoft/hcsshim/cmd/tar2ext4@$tar2ext4" 2>"$out/tar2ext4.log"; then
+  cp "$out/go/bin/tar2ext4" "$out/tar2ext4"
+  echo "tar2ext4 $tar2ext4"
+else
+  echo "SKIPPED: tar2ext4: $(tail -n 1 "$out/tar2ext4.log")"
+fi

@@ -128,16 +128,46 @@ fn the_settings_of_ext4_are_a_recipe_s_and_build() {
     assert!(block("long").contains("--test ext4 random") && include_str!("ext4/random.rs").contains("PROPTEST_CASES"));
 }
 
-/// One run of the bench, with the program that the tests have: that it works, not how fast it is.
-#[test]
-fn the_bench_prints_its_table() {
-    let (true, Some(tar), Some(python)) = (common::root(), lab("debian.tar"), common::judge("python3")) else { return };
-    assert!(block("bench").contains("benches/whole.py target/lab/debian.tar --work"));
+/// What a bench says of small inputs, one run each, with the program that the tests have: that it works, not how fast it is.
+fn quick(script: &str, more: &[&str]) -> Option<String> {
+    let (true, Some(tar), Some(mut python)) = (common::root(), lab("debian.tar"), common::judge("python3")) else { return None };
     let folder = tempfile::tempdir().unwrap();
-    let mut python = python;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/whole.py");
-    let said = common::text(python.arg(script).arg(tar).args(["--runs", "1", "--work"]).arg(folder.path()).args(["--rootvol", env!("CARGO_BIN_EXE_rootvol")]));
-    assert!(said.contains("| rootvol, from the tar |") && said.contains("| chain, from the tree |"), "{said}");
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).arg(tar).args(["--quick", "--runs", "1", "--work"]).arg(folder.path());
+    Some(common::text(python.args(["--rootvol", env!("CARGO_BIN_EXE_rootvol")]).args(more)))
+}
+
+#[test]
+fn the_bench_of_whole_jobs_prints_its_tables() {
+    let said = block("bench");
+    for line in [
+        "cargo build --release && benches/peers.sh",
+        "benches/jobs.py target/lab/debian.tar --work /dev/shm",
+        "benches/scaling.py target/lab/debian.tar --work /dev/shm",
+    ] {
+        assert!(said.lines().any(|found| found == line), "{line}");
+    }
+    let Some(said) = quick("benches/jobs.py", &[]) else { return };
+    for job in ["debian", "deep", "small", "directory", "checksum"] {
+        assert!(said.contains(&format!("\n## {job}: ")), "{job} is not in: {said}");
+    }
+    assert!(said.contains("| rootvol, dynamic VHD |") && said.contains("| rootvol checksum, 2 threads |"), "{said}");
+}
+
+#[test]
+fn the_bench_of_scaling_prints_its_tables() {
+    let Some(said) = quick("benches/scaling.py", &[]) else { return };
+    for job in ["threads", "data", "entries", "disk"] {
+        assert!(said.contains(&format!("\n## {job}: ")), "{job} is not in: {said}");
+    }
+}
+
+#[test]
+fn the_instructions_are_counted() {
+    assert!(block("instructions").contains("benches/instructions.sh"));
+    let (Some(_), Some(_)) = (common::judge("valgrind"), common::judge("python3")) else { return };
+    let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.sh"));
+    let said = common::text(script.args(["--rootvol", env!("CARGO_BIN_EXE_rootvol")]));
+    assert!(said.contains("\ninstructions: "), "{said}");
 }
 
 /// One run over one case, without the others' programs, which `benches/peers.sh` builds from sources it fetches.
@@ -154,7 +184,7 @@ fn the_bench_of_ext4_prints_its_table() {
 
 #[test]
 fn every_code_block_is_known_to_these_tests() {
-    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "checksum", "bench", "bench-ext4", "ext4", "long"];
+    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "checksum", "bench", "bench-ext4", "instructions", "ext4", "long"];
     let lines: Vec<&str> = README.lines().collect();
     let mut inside = false;
     for (at, line) in lines.iter().enumerate() {

@@ -40,7 +40,7 @@ missing() {
 }
 
 # --- Debian packages
-plain=(strace e2fsprogs dosfstools mtools gdisk fdisk attr acl libarchive-tools tar xz-utils zstd gzip
+plain=(strace valgrind e2fsprogs dosfstools mtools gdisk fdisk attr acl libarchive-tools tar xz-utils zstd gzip
        mmdebstrap busybox-static grub-common binutils ca-certificates gcc libc6-dev
        python3 python3-venv util-linux mount
        selinux-utils policycoreutils selinux-policy-default)
@@ -91,7 +91,7 @@ fi
 
 # --- Is everything there?
 bad=0
-for c in strace mke2fs e2fsck debugfs dumpe2fs tune2fs resize2fs mkfs.fat fsck.fat mcopy mdir minfo sgdisk sfdisk fdisk \
+for c in strace valgrind mke2fs e2fsck debugfs dumpe2fs tune2fs resize2fs mkfs.fat fsck.fat mcopy mdir minfo sgdisk sfdisk fdisk \
          qemu-img qemu-io qemu-system-x86_64 qemu-system-aarch64 getfattr setfattr getfacl setfacl bsdtar tar xz zstd gzip \
          mmdebstrap busybox grub-fstest matchpathcon setfiles python3 losetup mount blkid objcopy cc cargo rustc; do
   command -v "$c" >/dev/null || { say "MISSING: command $c"; bad=1; }
