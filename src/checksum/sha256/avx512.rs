@@ -1,6 +1,6 @@
 //! Sixteen messages at once with AVX-512 F (rotations, three-operand logic) and BW (byte shuffles).
 
-use super::lanes::CHUNK;
+use super::fips::CHUNK;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi32, _mm512_loadu_si512, _mm512_ror_epi32, _mm512_set1_epi32, _mm512_set4_epi32, _mm512_shuffle_epi8, _mm512_shuffle_i32x4,
     _mm512_srli_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,

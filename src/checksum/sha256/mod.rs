@@ -1,25 +1,38 @@
 //! SHA-256 (FIPS 180-4) of many messages of one length at once.
 //!
-//! One stream of SHA-256 waits for itself; blocks of a disk are independent. So a message a vector lane, every
-//! instruction works on 8 (AVX2) or 16 (AVX-512) messages. The kernel is chosen at run time:
+//! One stream of SHA-256 waits for itself; blocks of a disk are independent. So several messages are worked on together, in
+//! one of two ways: a message a vector lane, so that every instruction works on all of them; or, where the processor has
+//! instructions for SHA-256, a few streams side by side, whose instructions fill each other's waits. The kernel is chosen at
+//! run time:
 //!
 //! | processor | kernel |
 //! |---|---|
-//! | with SHA instructions, not x86-64, or without AVX2 | the crate sha2, message by message |
-//! | with AVX-512 F and BW | 16 lanes |
-//! | with AVX2 | 8 lanes |
+//! | x86-64 with AVX-512 F and BW | 16 lanes |
+//! | x86-64 with SHA extensions | 4 streams |
+//! | x86-64 with AVX2 | 8 lanes |
+//! | ARMv8 with SHA-256 instructions | 4 streams |
+//! | any other | the crate sha2, message by message |
 //!
-//! This folder is the only one with unsafe code: loads of vectors, and calls of functions that need instructions which
-//! were looked for.
+//! This folder is the only one with unsafe code: loads and stores of vectors, and calls of functions that need instructions
+//! which were looked for.
 #![allow(unsafe_code)]
 
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")))]
+mod fips;
 #[cfg(target_arch = "x86_64")]
 #[macro_use]
 mod lanes;
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")))]
+#[macro_use]
+mod streams;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod armv8;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod shani;
 
 use super::Digest;
 use ::sha2::{Digest as _, Sha256};
@@ -35,13 +48,17 @@ pub enum Kernel {
     Portable,
     /// 8 messages at once with AVX2.
     Avx2,
+    /// 4 messages side by side with the SHA extensions of x86-64.
+    ShaNi,
     /// 16 messages at once with AVX-512 F and BW.
     Avx512,
+    /// 4 messages side by side with the SHA-256 instructions of ARMv8.
+    ArmV8,
 }
 
 impl Kernel {
-    /// All kernels.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    /// All kernels, also those of other processors; of two that a processor has, the later is the faster.
+    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::ShaNi, Self::Avx512, Self::ArmV8];
 
     /// Whether this processor can run it.
     #[must_use]
@@ -51,8 +68,12 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2"),
             #[cfg(target_arch = "x86_64")]
+            Self::ShaNi => is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1") && is_x86_feature_detected!("ssse3"),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::ArmV8 => std::arch::is_aarch64_feature_detected!("sha2"),
+            #[allow(unreachable_patterns, reason = "kernels of other processors")]
             _ => false,
         }
     }
@@ -60,10 +81,6 @@ impl Kernel {
     /// The one for this processor.
     #[must_use]
     pub fn best() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("sha") {
-            return Self::Portable;
-        }
         Self::ALL.into_iter().rfind(|kernel| kernel.is_available()).unwrap_or(Self::Portable)
     }
 
@@ -72,6 +89,7 @@ impl Kernel {
     pub const fn lanes(self) -> usize {
         match self {
             Self::Portable => 1,
+            Self::ShaNi | Self::ArmV8 => 4,
             Self::Avx2 => 8,
             Self::Avx512 => 16,
         }
@@ -106,7 +124,7 @@ pub fn hash_blocks_with(kernel: Kernel, messages: &[&[u8]], digests: &mut [Diges
         if messages.len() < 2 || !kernel.is_available() {
             hash_each(messages, digests);
         } else {
-            hash_lanes(kernel, messages, digests);
+            hash_pass(kernel, messages, digests);
         }
     }
 }
@@ -118,21 +136,23 @@ fn hash_each(messages: &[&[u8]], digests: &mut [Digest]) {
 }
 
 /// One pass: at least one message, at most as many as the available `kernel` has lanes.
-#[cfg(target_arch = "x86_64")]
-fn hash_lanes(kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
+fn hash_pass(kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
     assert!(kernel.is_available(), "the kernel was looked for");
     match kernel {
-        Kernel::Portable => hash_each(messages, digests),
         // SAFETY: the processor has AVX2, asserted above.
+        #[cfg(target_arch = "x86_64")]
         Kernel::Avx2 => unsafe { avx2::hash(messages, digests) },
+        // SAFETY: the processor has the SHA extensions, SSE4.1 and SSSE3, asserted above.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::ShaNi => unsafe { shani::hash(messages, digests) },
         // SAFETY: the processor has AVX-512 F and BW, asserted above.
+        #[cfg(target_arch = "x86_64")]
         Kernel::Avx512 => unsafe { avx512::hash(messages, digests) },
+        // SAFETY: the processor has the SHA-256 instructions, asserted above.
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        Kernel::ArmV8 => unsafe { armv8::hash(messages, digests) },
+        _ => hash_each(messages, digests),
     }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn hash_lanes(_kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
-    hash_each(messages, digests);
 }
 
 #[cfg(test)]
