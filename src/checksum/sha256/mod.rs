@@ -84,6 +84,21 @@ impl Kernel {
         Self::ALL.into_iter().rfind(|kernel| kernel.is_available()).unwrap_or(Self::Portable)
     }
 
+    /// Where only `count` messages are left for this kernel, the one that is faster for them.
+    ///
+    /// A pass of vector lanes takes the same time however few of them are in use (measured with 512 KiB and AVX-512: 3.0 ms
+    /// for 2 messages, 3.1 ms for 8, 3.5 ms for 16; sha2 without SHA instructions: 2.8 ms for one, AVX2 3.6 ms for 2 to 8),
+    /// that of streams is their number's. Four streams have half the rate of sixteen lanes at least, as others measured on
+    /// processors with both (`BENCHMARKS.md` of the crate tape-sha256 0.2.2: 0.57 to 1.14 of it).
+    fn for_few(self, count: usize) -> Self {
+        let streams = Self::ShaNi;
+        match self {
+            Self::Avx512 if count <= self.lanes() / 2 && streams.is_available() => streams,
+            Self::Avx512 | Self::Avx2 if count == 1 => Self::Portable,
+            _ => self,
+        }
+    }
+
     /// Messages that it works on at once.
     #[must_use]
     pub const fn lanes(self) -> usize {
@@ -102,12 +117,18 @@ pub fn preferred_messages() -> usize {
     Kernel::best().lanes()
 }
 
-/// Writes the SHA-256 of `messages[i]` to `digests[i]`, with the kernel for this processor.
+/// Writes the SHA-256 of `messages[i]` to `digests[i]`, with the kernels for this processor.
 ///
 /// # Panics
 /// If the messages are not of one length, or there are not as many digests as messages.
 pub fn hash_blocks(messages: &[&[u8]], digests: &mut [Digest]) {
-    hash_blocks_with(Kernel::best(), messages, digests);
+    assert_eq!(messages.len(), digests.len(), "a digest a message");
+    let kernel = Kernel::best();
+    let few = messages.len() % kernel.lanes();
+    let (messages, last_messages) = messages.split_at(messages.len() - few);
+    let (digests, last_digests) = digests.split_at_mut(messages.len());
+    hash_blocks_with(kernel, messages, digests);
+    hash_blocks_with(kernel.for_few(few), last_messages, last_digests);
 }
 
 /// [`hash_blocks`] with a kernel of one's choice; one that this processor lacks is replaced by the portable one.
@@ -117,15 +138,12 @@ pub fn hash_blocks(messages: &[&[u8]], digests: &mut [Digest]) {
 pub fn hash_blocks_with(kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
     assert_eq!(messages.len(), digests.len(), "a digest a message");
     assert!(messages.windows(2).all(|pair| pair[0].len() == pair[1].len()), "messages of one length");
-    let lanes = kernel.lanes();
-    for (messages, digests) in messages.chunks(lanes).zip(digests.chunks_mut(lanes)) {
-        // A pass costs the same however many lanes are in use: about as much as one message by itself where sha2 has no
-        // SHA instructions (measured: 3.6 ms for 8 blocks with AVX2 or 16 with AVX-512, 2.9 ms for one with sha2).
-        if messages.len() < 2 || !kernel.is_available() {
-            hash_each(messages, digests);
-        } else {
-            hash_pass(kernel, messages, digests);
-        }
+    let kernel = if kernel.is_available() { kernel } else { Kernel::Portable };
+    // Spread evenly: five messages for four streams are three and two, as a stream by itself is slow.
+    let passes = messages.len().div_ceil(kernel.lanes());
+    let in_a_pass = messages.len().div_ceil(passes.max(1)).max(1);
+    for (messages, digests) in messages.chunks(in_a_pass).zip(digests.chunks_mut(in_a_pass)) {
+        hash_pass(kernel, messages, digests);
     }
 }
 

@@ -25,18 +25,13 @@ macro_rules! streams {
 
             // Plain loops: what closures hold does not become part of a function with `target_feature`.
             let mut states = [initial(); N];
+            let whole = len / CHUNK;
+            let tails = messages.map(|message| padded(&message[whole * CHUNK..], len));
             let mut chunks = [&[0; CHUNK]; N];
-            for at in 0..len / CHUNK {
-                for (chunk, message) in chunks.iter_mut().zip(&messages) {
-                    *chunk = message[at * CHUNK..].first_chunk().expect("the message has this chunk");
-                }
-                compress(&mut states, &chunks);
-            }
-            let tails = messages.map(|message| padded(&message[len / CHUNK * CHUNK..], len));
-            for at in (0..tails[0].1).step_by(CHUNK) {
-                let mut chunks = [&[0; CHUNK]; N];
-                for (chunk, (tail, _)) in chunks.iter_mut().zip(&tails) {
-                    *chunk = tail[at..].first_chunk().expect("a tail has two chunks");
+            for at in 0..whole + tails[0].1 / CHUNK {
+                for (chunk, (message, (tail, _))) in chunks.iter_mut().zip(messages.iter().zip(&tails)) {
+                    let rest = if at < whole { &message[at * CHUNK..] } else { &tail[(at - whole) * CHUNK..] };
+                    *chunk = rest.first_chunk().expect("the message or its tail has this chunk");
                 }
                 compress(&mut states, &chunks);
             }
