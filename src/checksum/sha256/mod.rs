@@ -13,6 +13,14 @@
 //! | ARMv8 with SHA-256 instructions | 4 streams |
 //! | any other | the crate sha2, message by message |
 //!
+//! Not the crate tape-sha256 0.2, which has like kernels: it gives one for the processor at hand, others (to be tested on a
+//! processor that has several) only by unsafe functions, hashes what is left of four streams one by one, and is under
+//! Apache-2.0 alone. isa-l_crypto is in C and assembly. `benches/hashes.sh` measures ours beside others.
+//!
+//! Every kernel is compared with sha2: in `tests.rs`, which runs on emulated processors too
+//! (`tests/tools/other-processors.sh`), in `fuzz/fuzz_targets/sha256.rs`, and under Miri, in `tests/processors`:
+//! `RUSTFLAGS="-C target-feature=+sha,+avx2,+avx512f,+avx512bw" cargo +nightly miri test --lib`.
+//!
 //! This folder is the only one with unsafe code: loads and stores of vectors, and calls of functions that need instructions
 //! which were looked for.
 #![allow(unsafe_code)]

@@ -57,13 +57,13 @@ fn message(number: usize, len: usize) -> Vec<u8> {
 /// slow, looks at some of each.
 #[test]
 fn every_kernel_agrees_with_sha2_on_ragged_counts_and_all_lengths() {
-    let lengths: Vec<usize> = if cfg!(miri) { vec![0, 55, 56, 64, 119, 200] } else { (0..=200).chain([1000, 4096, 65_535, BLOCK_LEN]).collect() };
+    let lengths: Vec<usize> = if cfg!(miri) { vec![55, 130] } else { (0..=200).chain([1000, 4096, 65_535, BLOCK_LEN]).collect() };
     for len in lengths {
         let messages: Vec<_> = (0..2 * MESSAGES_MAX + 3).map(|number| message(number, len)).collect();
         let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
         let expected: Vec<Digest> = messages.iter().map(|message| Sha256::digest(message).into()).collect();
         let counts: Vec<usize> = match len {
-            _ if cfg!(miri) => vec![1, 2, 3, 4, 7, 17],
+            _ if cfg!(miri) => vec![1, 3, 6, 17],
             55 | 56 => (0..=messages.len()).collect(),
             0..1000 => vec![1, 2, 3, 4, messages.len()],
             _ => vec![messages.len()],
@@ -81,19 +81,10 @@ fn every_kernel_agrees_with_sha2_on_ragged_counts_and_all_lengths() {
     }
 }
 
-/// Without the file of earlier failures, which Miri does not let a test read.
-fn config() -> proptest::test_runner::Config {
-    let cases = if cfg!(miri) { 4 } else { 256 };
-    proptest::test_runner::Config { cases, failure_persistence: None, ..proptest::test_runner::Config::default() }
-}
-
 proptest::proptest! {
-    #![proptest_config(config())]
     #[test]
-    fn every_kernel_agrees_with_sha2_on_any_messages(
-        bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..if cfg!(miri) { 600 } else { 6000 }),
-        count in 1_usize..40,
-    ) {
+    #[cfg_attr(miri, ignore = "Miri is slow, and proptest reads files")]
+    fn every_kernel_agrees_with_sha2_on_any_messages(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..6000), count in 1_usize..40) {
         let len = bytes.len() / count;
         let messages: Vec<&[u8]> = (0..count).map(|number| &bytes[number * len..(number + 1) * len]).collect();
         let expected: Vec<Digest> = messages.iter().map(|message| Sha256::digest(message).into()).collect();
