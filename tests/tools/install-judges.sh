@@ -3,7 +3,7 @@
 #
 # Installs, on Debian 12 as root, every independent program that the tests use
 # to judge images: e2fsck, debugfs, fsck.fat, mtools, sgdisk, sfdisk, qemu-img,
-# QEMU with UEFI firmware for x86-64 and arm64, grub-fstest, bsdtar, mmdebstrap,
+# QEMU with UEFI firmware for x86-64 and arm64, QEMU for single programs, grub-fstest, bsdtar, mmdebstrap,
 # matchpathcon and setfiles with Debian's SELinux policy, and a Python environment with botocore and awscli.
 #
 # Idempotent: what is there already is not touched. Fails when a judge is
@@ -46,7 +46,7 @@ plain=(strace valgrind e2fsprogs dosfstools mtools gdisk fdisk attr acl libarchi
        selinux-utils policycoreutils selinux-policy-default)
 # QEMU has to come from one suite: mixing bookworm and bookworm-backports would
 # make apt remove an installed newer qemu-utils.
-qemu=(qemu-utils qemu-system-x86 ovmf qemu-system-arm qemu-efi-aarch64)
+qemu=(qemu-utils qemu-user qemu-system-x86 ovmf qemu-system-arm qemu-efi-aarch64)
 
 mapfile -t want_plain < <(missing "${plain[@]}")
 mapfile -t want_qemu < <(missing "${qemu[@]}")
@@ -92,7 +92,7 @@ fi
 # --- Is everything there?
 bad=0
 for c in strace valgrind mke2fs e2fsck debugfs dumpe2fs tune2fs resize2fs mkfs.fat fsck.fat mcopy mdir minfo sgdisk sfdisk fdisk \
-         qemu-img qemu-io qemu-system-x86_64 qemu-system-aarch64 getfattr setfattr getfacl setfacl bsdtar tar xz zstd gzip \
+         qemu-img qemu-io qemu-x86_64 qemu-aarch64 qemu-system-x86_64 qemu-system-aarch64 getfattr setfattr getfacl setfacl bsdtar tar xz zstd gzip \
          mmdebstrap busybox grub-fstest matchpathcon setfiles python3 losetup mount blkid objcopy cc cargo rustc; do
   command -v "$c" >/dev/null || { say "MISSING: command $c"; bad=1; }
 done

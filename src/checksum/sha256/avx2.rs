@@ -1,10 +1,10 @@
 //! Eight messages at once with AVX2.
 
-use super::lanes::CHUNK;
+use super::fips::CHUNK;
 use std::arch::x86_64::{
-    __m256i, _mm256_add_epi32, _mm256_and_si256, _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256, _mm256_set1_epi32, _mm256_setr_epi8,
-    _mm256_shuffle_epi8, _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
-    _mm256_unpacklo_epi64, _mm256_xor_si256,
+    __m256i, _MM_HINT_T0, _mm_prefetch, _mm256_add_epi32, _mm256_and_si256, _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256, _mm256_set1_epi32,
+    _mm256_setr_epi8, _mm256_shuffle_epi8, _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64,
+    _mm256_unpacklo_epi32, _mm256_unpacklo_epi64, _mm256_xor_si256,
 };
 
 kernel!(__m256i, 8, "avx2");
@@ -121,4 +121,14 @@ fn store(vector: __m256i) -> [u32; 8] {
     // SAFETY: the array has the vector's 32 bytes, and the store needs no alignment.
     unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), vector) };
     lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn prefetch(address: *const u8) {
+    // SAFETY: a prefetch changes nothing that a program sees, whatever the address.
+    #[allow(unused_unsafe, reason = "Rust 1.89, the oldest that the crate builds with, has it as unsafe")]
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(address.cast())
+    };
 }

@@ -1,10 +1,10 @@
 //! Sixteen messages at once with AVX-512 F (rotations, three-operand logic) and BW (byte shuffles).
 
-use super::lanes::CHUNK;
+use super::fips::CHUNK;
 use std::arch::x86_64::{
-    __m512i, _mm512_add_epi32, _mm512_loadu_si512, _mm512_ror_epi32, _mm512_set1_epi32, _mm512_set4_epi32, _mm512_shuffle_epi8, _mm512_shuffle_i32x4,
-    _mm512_srli_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
-    _mm512_unpacklo_epi64,
+    __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_loadu_si512, _mm512_ror_epi32, _mm512_set1_epi32, _mm512_set4_epi32, _mm512_shuffle_epi8,
+    _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
 /// Truth tables for `vpternlogd`, bit `4a + 2b + c`.
@@ -105,4 +105,14 @@ fn store(vector: __m512i) -> [u32; 16] {
     // SAFETY: the array has the vector's 64 bytes, and the store needs no alignment.
     unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), vector) };
     lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn prefetch(address: *const u8) {
+    // SAFETY: a prefetch changes nothing that a program sees, whatever the address.
+    #[allow(unused_unsafe, reason = "Rust 1.89, the oldest that the crate builds with, has it as unsafe")]
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(address.cast())
+    };
 }

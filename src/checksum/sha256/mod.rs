@@ -1,25 +1,46 @@
 //! SHA-256 (FIPS 180-4) of many messages of one length at once.
 //!
-//! One stream of SHA-256 waits for itself; blocks of a disk are independent. So a message a vector lane, every
-//! instruction works on 8 (AVX2) or 16 (AVX-512) messages. The kernel is chosen at run time:
+//! One stream of SHA-256 waits for itself; blocks of a disk are independent. So several messages are worked on together, in
+//! one of two ways: a message a vector lane, so that every instruction works on all of them; or, where the processor has
+//! instructions for SHA-256, a few streams side by side, whose instructions fill each other's waits. The kernel is chosen at
+//! run time:
 //!
 //! | processor | kernel |
 //! |---|---|
-//! | with SHA instructions, not x86-64, or without AVX2 | the crate sha2, message by message |
-//! | with AVX-512 F and BW | 16 lanes |
-//! | with AVX2 | 8 lanes |
+//! | x86-64 with AVX-512 F and BW | 16 lanes |
+//! | x86-64 with SHA extensions | 4 streams |
+//! | x86-64 with AVX2 | 8 lanes |
+//! | ARMv8 with SHA-256 instructions | 4 streams |
+//! | any other | the crate sha2, message by message |
 //!
-//! This folder is the only one with unsafe code: loads of vectors, and calls of functions that need instructions which
-//! were looked for.
+//! Not the crate tape-sha256 0.2, which has like kernels: it gives one for the processor at hand, others (to be tested on a
+//! processor that has several) only by unsafe functions, hashes what is left of four streams one by one, and is under
+//! Apache-2.0 alone. isa-l_crypto is in C and assembly. `benches/hashes.sh` measures ours beside others.
+//!
+//! Every kernel is compared with sha2: in `tests.rs`, which runs on emulated processors too
+//! (`tests/tools/other-processors.sh`), in `fuzz/fuzz_targets/sha256.rs`, and under Miri, in `tests/processors`:
+//! `RUSTFLAGS="-C target-feature=+sha,+avx2,+avx512f,+avx512bw" cargo +nightly miri test --lib`.
+//!
+//! This folder is the only one with unsafe code: loads and stores of vectors, and calls of functions that need instructions
+//! which were looked for.
 #![allow(unsafe_code)]
 
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")))]
+mod fips;
 #[cfg(target_arch = "x86_64")]
 #[macro_use]
 mod lanes;
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")))]
+#[macro_use]
+mod streams;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod armv8;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod shani;
 
 use super::Digest;
 use ::sha2::{Digest as _, Sha256};
@@ -35,13 +56,17 @@ pub enum Kernel {
     Portable,
     /// 8 messages at once with AVX2.
     Avx2,
+    /// 4 messages side by side with the SHA extensions of x86-64.
+    ShaNi,
     /// 16 messages at once with AVX-512 F and BW.
     Avx512,
+    /// 4 messages side by side with the SHA-256 instructions of ARMv8.
+    ArmV8,
 }
 
 impl Kernel {
-    /// All kernels.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    /// All kernels, also those of other processors; of two that a processor has, the later is the faster.
+    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::ShaNi, Self::Avx512, Self::ArmV8];
 
     /// Whether this processor can run it.
     #[must_use]
@@ -51,8 +76,12 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2"),
             #[cfg(target_arch = "x86_64")]
+            Self::ShaNi => is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1") && is_x86_feature_detected!("ssse3"),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::ArmV8 => std::arch::is_aarch64_feature_detected!("sha2"),
+            #[allow(unreachable_patterns, reason = "kernels of other processors")]
             _ => false,
         }
     }
@@ -60,11 +89,22 @@ impl Kernel {
     /// The one for this processor.
     #[must_use]
     pub fn best() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("sha") {
-            return Self::Portable;
-        }
         Self::ALL.into_iter().rfind(|kernel| kernel.is_available()).unwrap_or(Self::Portable)
+    }
+
+    /// Where only `count` messages are left for this kernel, the one that is faster for them.
+    ///
+    /// A pass of vector lanes takes the same time however few of them are in use (measured with 512 KiB and AVX-512: 3.0 ms
+    /// for 2 messages, 3.1 ms for 8, 3.5 ms for 16; sha2 without SHA instructions: 2.8 ms for one, AVX2 3.6 ms for 2 to 8),
+    /// that of streams is their number's. Four streams have half the rate of sixteen lanes at least, as others measured on
+    /// processors with both (`BENCHMARKS.md` of the crate tape-sha256 0.2.2: 0.57 to 1.14 of it).
+    fn for_few(self, count: usize) -> Self {
+        let streams = Self::ShaNi;
+        match self {
+            Self::Avx512 if count <= self.lanes() / 2 && streams.is_available() => streams,
+            Self::Avx512 | Self::Avx2 if count == 1 => Self::Portable,
+            _ => self,
+        }
     }
 
     /// Messages that it works on at once.
@@ -72,6 +112,7 @@ impl Kernel {
     pub const fn lanes(self) -> usize {
         match self {
             Self::Portable => 1,
+            Self::ShaNi | Self::ArmV8 => 4,
             Self::Avx2 => 8,
             Self::Avx512 => 16,
         }
@@ -84,12 +125,18 @@ pub fn preferred_messages() -> usize {
     Kernel::best().lanes()
 }
 
-/// Writes the SHA-256 of `messages[i]` to `digests[i]`, with the kernel for this processor.
+/// Writes the SHA-256 of `messages[i]` to `digests[i]`, with the kernels for this processor.
 ///
 /// # Panics
 /// If the messages are not of one length, or there are not as many digests as messages.
 pub fn hash_blocks(messages: &[&[u8]], digests: &mut [Digest]) {
-    hash_blocks_with(Kernel::best(), messages, digests);
+    assert_eq!(messages.len(), digests.len(), "a digest a message");
+    let kernel = Kernel::best();
+    let few = messages.len() % kernel.lanes();
+    let (messages, last_messages) = messages.split_at(messages.len() - few);
+    let (digests, last_digests) = digests.split_at_mut(messages.len());
+    hash_blocks_with(kernel, messages, digests);
+    hash_blocks_with(kernel.for_few(few), last_messages, last_digests);
 }
 
 /// [`hash_blocks`] with a kernel of one's choice; one that this processor lacks is replaced by the portable one.
@@ -99,15 +146,12 @@ pub fn hash_blocks(messages: &[&[u8]], digests: &mut [Digest]) {
 pub fn hash_blocks_with(kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
     assert_eq!(messages.len(), digests.len(), "a digest a message");
     assert!(messages.windows(2).all(|pair| pair[0].len() == pair[1].len()), "messages of one length");
-    let lanes = kernel.lanes();
-    for (messages, digests) in messages.chunks(lanes).zip(digests.chunks_mut(lanes)) {
-        // A pass costs the same however many lanes are in use: about as much as one message by itself where sha2 has no
-        // SHA instructions (measured: 3.6 ms for 8 blocks with AVX2 or 16 with AVX-512, 2.9 ms for one with sha2).
-        if messages.len() < 2 || !kernel.is_available() {
-            hash_each(messages, digests);
-        } else {
-            hash_lanes(kernel, messages, digests);
-        }
+    let kernel = if kernel.is_available() { kernel } else { Kernel::Portable };
+    // Spread evenly: five messages for four streams are three and two, as a stream by itself is slow.
+    let passes = messages.len().div_ceil(kernel.lanes());
+    let in_a_pass = messages.len().div_ceil(passes.max(1)).max(1);
+    for (messages, digests) in messages.chunks(in_a_pass).zip(digests.chunks_mut(in_a_pass)) {
+        hash_pass(kernel, messages, digests);
     }
 }
 
@@ -118,21 +162,23 @@ fn hash_each(messages: &[&[u8]], digests: &mut [Digest]) {
 }
 
 /// One pass: at least one message, at most as many as the available `kernel` has lanes.
-#[cfg(target_arch = "x86_64")]
-fn hash_lanes(kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
+fn hash_pass(kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
     assert!(kernel.is_available(), "the kernel was looked for");
     match kernel {
-        Kernel::Portable => hash_each(messages, digests),
         // SAFETY: the processor has AVX2, asserted above.
+        #[cfg(target_arch = "x86_64")]
         Kernel::Avx2 => unsafe { avx2::hash(messages, digests) },
+        // SAFETY: the processor has the SHA extensions, SSE4.1 and SSSE3, asserted above.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::ShaNi => unsafe { shani::hash(messages, digests) },
         // SAFETY: the processor has AVX-512 F and BW, asserted above.
+        #[cfg(target_arch = "x86_64")]
         Kernel::Avx512 => unsafe { avx512::hash(messages, digests) },
+        // SAFETY: the processor has the SHA-256 instructions, asserted above.
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        Kernel::ArmV8 => unsafe { armv8::hash(messages, digests) },
+        _ => hash_each(messages, digests),
     }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn hash_lanes(_kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
-    hash_each(messages, digests);
 }
 
 #[cfg(test)]
