@@ -192,7 +192,7 @@ fn sum(block: &[u8; BLOCK]) -> i64 {
             *lane = lane.wrapping_add(u16::from(*byte));
         }
     }
-    lanes.iter().map(|lane| i64::from(*lane)).sum()
+    i64::from(lanes.iter().fold(0_u32, |sum, lane| sum.wrapping_add(u32::from(*lane))))
 }
 
 /// A number: octal digits between blanks, ended by a blank or NUL, or base-256 where the first bit is set.
@@ -212,14 +212,20 @@ pub(super) fn number(field: &[u8], what: &str) -> Result<i128> {
 
 /// Octal digits; `None` where there are only blanks and NULs.
 fn octal(field: &[u8]) -> std::result::Result<Option<u64>, ()> {
-    let field = &field[field.iter().take_while(|byte| **byte == b' ').count()..];
-    let digits = field.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
-    if !field[digits..].iter().all(|byte| matches!(byte, b' ' | 0)) {
-        return Err(());
+    let mut rest = field;
+    while let [b' ', behind @ ..] = rest {
+        rest = behind;
     }
     // At most 12 digits of 3 bits.
-    debug_assert!(digits <= 12);
-    Ok((digits > 0).then(|| field[..digits].iter().fold(0, |value, digit| value * 8 + u64::from(digit - b'0'))))
+    debug_assert!(rest.len() <= 12);
+    let from = rest.len();
+    let mut value = 0;
+    while let [digit @ b'0'..=b'7', behind @ ..] = rest {
+        value = (value << 3) | u64::from(digit & 7);
+        rest = behind;
+    }
+    let any = rest.len() < from;
+    if rest.iter().all(|byte| matches!(byte, b' ' | 0)) { Ok(any.then_some(value)) } else { Err(()) }
 }
 
 /// Body and padding of `size` bytes.

@@ -7,9 +7,11 @@ use crate::source::regular::RegularFile;
 use crate::units::{u64_of, usize_of};
 use std::io::Read;
 
-/// Read at once from a file: a header with its pax header, mostly. More would copy the bodies of small files, which
-/// are not needed yet.
+/// Read at once from a file behind a body that was jumped over: a header with its pax header, mostly. More would copy bodies,
+/// which are not needed yet; and a call costs no more than copying the body of a small file.
 const FILE_BUFFER: usize = 4096;
+/// The same where headers follow headers (links, directories, long names): doubled with each piece up to this.
+const FILE_BUFFER_MOST: usize = 64 * 1024;
 /// Read at once from a stream.
 const STREAM_BUFFER: usize = 128 * 1024;
 
@@ -29,15 +31,17 @@ pub(super) struct Input<'a> {
     end: usize,
     /// Of the next byte.
     position: u64,
+    /// Of the byte behind what was read from a file last, and how much that was.
+    last_read: (u64, usize),
 }
 
 impl<'a> Input<'a> {
     pub(super) fn new(from: From<'a>) -> Self {
         let size = match from {
-            From::File(_) => FILE_BUFFER,
+            From::File(_) => FILE_BUFFER_MOST,
             From::Stream(_) => STREAM_BUFFER,
         };
-        Self { from, buffer: vec![0; size], start: 0, end: 0, position: 0 }
+        Self { from, buffer: vec![0; size], start: 0, end: 0, position: 0, last_read: (0, FILE_BUFFER / 2) }
     }
 
     /// Offset of the next byte in the (uncompressed) archive.
@@ -52,9 +56,12 @@ impl<'a> Input<'a> {
             self.start = 0;
             self.end = match &mut self.from {
                 From::File(file) => {
-                    let count = file.size().saturating_sub(at).min(u64_of(self.buffer.len()));
-                    file.read_unchecked(at, &mut self.buffer[..usize_of(count)])?;
-                    usize_of(count)
+                    let (end, last) = self.last_read;
+                    let wanted = if at == end { (2 * last).min(FILE_BUFFER_MOST) } else { FILE_BUFFER };
+                    let count = usize_of(file.size().saturating_sub(at).min(u64_of(wanted)));
+                    file.read_unchecked(at, &mut self.buffer[..count])?;
+                    self.last_read = (at + u64_of(count), wanted);
+                    count
                 }
                 From::Stream(reader) => loop {
                     match reader.read(&mut self.buffer) {

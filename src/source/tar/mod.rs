@@ -55,11 +55,10 @@ fn finish(assembly: Assembly<'_>, index: Index, backing: Backing, description: S
 
 fn index_members(mut scanner: Scanner<'_>, assembly: &mut Assembly<'_>, index: &mut Index, mut spool: Option<&mut Spool>) -> Result<()> {
     let mut any = false;
-    while let Some(member) = scanner.next(&mut assembly.notes)? {
+    while let Some(mut member) = scanner.next(&mut assembly.notes)? {
         any = true;
-        let (offset, path) = (member.offset, member.path.clone());
-        let placed = index_member(&mut scanner, member, assembly, index, spool.as_deref_mut());
-        placed.map_err(|error| error.at_path(path).at_offset(offset))?;
+        let placed = index_member(&mut scanner, &mut member, assembly, index, spool.as_deref_mut());
+        placed.map_err(|error| error.at_path(&member.path).at_offset(member.offset))?;
     }
     if !any {
         assembly.notes.add("the archive holds no entries", b"");
@@ -67,8 +66,8 @@ fn index_members(mut scanner: Scanner<'_>, assembly: &mut Assembly<'_>, index: &
     Ok(())
 }
 
-fn index_member(scanner: &mut Scanner<'_>, member: Member, assembly: &mut Assembly<'_>, index: &mut Index, spool: Option<&mut Spool>) -> Result<()> {
-    let Member { path, raw, kind, body, .. } = member;
+fn index_member(scanner: &mut Scanner<'_>, member: &mut Member, assembly: &mut Assembly<'_>, index: &mut Index, spool: Option<&mut Spool>) -> Result<()> {
+    let (path, raw, body) = (&member.path, std::mem::take(&mut member.raw), member.body);
     // Where the body will be read: in the archive, or in the spool.
     let start = spool.as_deref().map_or(scanner.input.position(), Spool::length);
     let pass_body = |scanner: &mut Scanner<'_>| -> Result<()> {
@@ -81,7 +80,7 @@ fn index_member(scanner: &mut Scanner<'_>, member: Member, assembly: &mut Assemb
             }
         }
     };
-    let node = match &kind {
+    let node = match &member.kind {
         Kind::File => {
             let content = index.push(start, body)?;
             pass_body(scanner)?;
@@ -92,7 +91,7 @@ fn index_member(scanner: &mut Scanner<'_>, member: Member, assembly: &mut Assemb
             pass_body(scanner)?;
             NewNode::File { content, length: map.length, data: Some(&map.data) }
         }
-        Kind::HardLink(target) => return assembly.link(&path, target).map(drop),
+        Kind::HardLink(target) => return assembly.link(path, target).map(drop),
         Kind::Directory => NewNode::Directory,
         Kind::Symlink(target) => NewNode::Symlink(target),
         Kind::CharDevice(device) => NewNode::CharDevice(*device),
@@ -100,7 +99,7 @@ fn index_member(scanner: &mut Scanner<'_>, member: Member, assembly: &mut Assemb
         Kind::Fifo => NewNode::Fifo,
         Kind::Socket => NewNode::Socket,
     };
-    assembly.add(&path, raw, node).map(drop)
+    assembly.add(path, raw, node).map(drop)
 }
 
 /// Refuses other archives by name.

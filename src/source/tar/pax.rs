@@ -17,22 +17,47 @@ use std::collections::HashSet;
 
 /// Keywords that say nothing that a tree keeps: names of owners (numbers rule), other times, comments, where the
 /// files once lay, the encoding of names (they are bytes either way).
-const PASSED_OVER: [&str; 14] = [
-    "atime",
-    "ctime",
-    "comment",
-    "uname",
-    "gname",
-    "charset",
-    "hdrcharset",
-    "LIBARCHIVE.creationtime",
-    "LIBARCHIVE.symlinktype",
-    "SCHILY.dev",
-    "SCHILY.ino",
-    "SCHILY.nlink",
-    "SCHILY.tarfiletype",
-    "SCHILY.acl.type",
+const PASSED_OVER: [&[u8]; 14] = [
+    b"atime",
+    b"ctime",
+    b"comment",
+    b"uname",
+    b"gname",
+    b"charset",
+    b"hdrcharset",
+    b"LIBARCHIVE.creationtime",
+    b"LIBARCHIVE.symlinktype",
+    b"SCHILY.dev",
+    b"SCHILY.ino",
+    b"SCHILY.nlink",
+    b"SCHILY.tarfiletype",
+    b"SCHILY.acl.type",
 ];
+
+/// Keywords of one header: few, but for hostile ones.
+#[derive(Default)]
+struct Seen<'a> {
+    first: [&'a [u8]; 16],
+    count: usize,
+    more: HashSet<&'a [u8]>,
+}
+
+impl<'a> Seen<'a> {
+    /// False if it is there already.
+    fn insert(&mut self, keyword: &'a [u8]) -> bool {
+        if self.first[..self.count].contains(&keyword) {
+            return false;
+        }
+        match self.first.get_mut(self.count) {
+            Some(place) => {
+                *place = keyword;
+                self.count += 1;
+                true
+            }
+            None => self.more.insert(keyword),
+        }
+    }
+}
 
 /// What the records say, one field a keyword.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +83,7 @@ impl Records {
     /// Reads the body of an `x` or `g` header.
     pub(super) fn parse(body: &[u8], notes: &mut Notes, entry: &[u8]) -> Result<Self> {
         let mut records = Self::default();
-        let mut seen = HashSet::new();
+        let mut seen = Seen::default();
         let mut rest = body;
         while !rest.is_empty() {
             let (keyword, value, after) = split_record(rest)?;
@@ -72,7 +97,6 @@ impl Records {
     }
 
     fn set(&mut self, keyword: &[u8], value: &[u8], notes: &mut Notes, entry: &[u8]) -> Result<()> {
-        let text = std::str::from_utf8(keyword).unwrap_or_default();
         if let Some(name) = keyword.strip_prefix(b"SCHILY.xattr.") {
             self.xattrs.push(Xattr::new(decode_name(name, b"=%"), value));
             return Ok(());
@@ -81,30 +105,30 @@ impl Records {
             self.libarchive_xattrs.push(Xattr::new(decode_name(name, &[]), decode_base64(value)?));
             return Ok(());
         }
-        if self.sparse.set(text, value)? {
+        if self.sparse.set(keyword, value)? {
             return Ok(());
         }
-        match text {
-            "path" => self.path = Some(name(value)?),
-            "linkpath" => self.linkpath = Some(name(value)?),
-            "size" => self.size = Some(decimal(value)?),
-            "uid" => self.uid = Some(small(value)?),
-            "gid" => self.gid = Some(small(value)?),
-            "mtime" => self.mtime = Some(time(value)?),
-            "SCHILY.devmajor" => self.devmajor = Some(small(value)?),
-            "SCHILY.devminor" => self.devminor = Some(small(value)?),
-            "SCHILY.filetype" => self.is_socket = value == b"socket",
-            "SCHILY.acl.access" => self.xattrs.extend(acl::from_text(value, acl::Which::Access)?),
-            "SCHILY.acl.default" => self.xattrs.extend(acl::from_text(value, acl::Which::Default)?),
-            "SCHILY.acl.ace" => return Err(Error::unsupported("an NFSv4 ACL; Linux filesystems hold POSIX ACLs only")),
+        match keyword {
+            b"path" => self.path = Some(name(value)?),
+            b"linkpath" => self.linkpath = Some(name(value)?),
+            b"size" => self.size = Some(decimal(value)?),
+            b"uid" => self.uid = Some(small(value)?),
+            b"gid" => self.gid = Some(small(value)?),
+            b"mtime" => self.mtime = Some(time(value)?),
+            b"SCHILY.devmajor" => self.devmajor = Some(small(value)?),
+            b"SCHILY.devminor" => self.devminor = Some(small(value)?),
+            b"SCHILY.filetype" => self.is_socket = value == b"socket",
+            b"SCHILY.acl.access" => self.xattrs.extend(acl::from_text(value, acl::Which::Access)?),
+            b"SCHILY.acl.default" => self.xattrs.extend(acl::from_text(value, acl::Which::Default)?),
+            b"SCHILY.acl.ace" => return Err(Error::unsupported("an NFSv4 ACL; Linux filesystems hold POSIX ACLs only")),
             // GNU tar's; the attribute itself ends in NUL as the kernel has it.
-            "RHT.security.selinux" => self.xattrs.push(Xattr::new("security.selinux", [value, b"\0"].concat())),
-            "SCHILY.fflags" if !value.is_empty() => notes.add("file flags (chattr) are not kept", entry),
-            "SCHILY.realsize" => return Err(Error::unsupported("star's own form of sparse files")),
+            b"RHT.security.selinux" => self.xattrs.push(Xattr::new("security.selinux", [value, b"\0"].concat())),
+            b"SCHILY.fflags" if !value.is_empty() => notes.add("file flags (chattr) are not kept", entry),
+            b"SCHILY.realsize" => return Err(Error::unsupported("star's own form of sparse files")),
             _ if keyword.starts_with(b"GNU.volume.") || keyword.starts_with(b"GNU.dumpdir") => {
                 return Err(Error::unsupported("a part of a multi-volume or incremental archive"));
             }
-            _ if PASSED_OVER.contains(&text) || text == "SCHILY.fflags" => {}
+            _ if PASSED_OVER.contains(&keyword) || keyword == b"SCHILY.fflags" => {}
             _ => notes.add(&format!("the pax record \"{}\" is not known and not kept", escape(keyword)), entry),
         }
         Ok(())
@@ -182,8 +206,11 @@ fn name(value: &[u8]) -> Result<Vec<u8>> {
 
 /// Decimal digits and nothing else.
 pub(super) fn decimal(value: &[u8]) -> Result<u64> {
-    let digits = std::str::from_utf8(value).ok().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|text| text.parse().ok()).ok_or_else(|| Error::corrupt(format!("\"{}\" is no number from 0 to 2^64 - 1", escape(value))))
+    let number = value.iter().try_fold(0_u64, |number, byte| match byte {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    });
+    number.filter(|_| !value.is_empty()).ok_or_else(|| Error::corrupt(format!("\"{}\" is no number from 0 to 2^64 - 1", escape(value))))
 }
 
 fn small(value: &[u8]) -> Result<u32> {

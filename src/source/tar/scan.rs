@@ -135,7 +135,7 @@ impl<'a> Scanner<'a> {
                     return Err(Error::corrupt(format!("{before} for one entry, which readers take differently")));
                 }
                 let body = self.read_extension(size)?;
-                extensions.records = Some(Records::parse(&body, notes, &extended_name(header))?);
+                extensions.records = Some(Records::parse(&body, notes, format::text(&header.name))?);
             }
             typeflag::XGLTYPE => {
                 if extensions.is_any() {
@@ -190,15 +190,16 @@ impl<'a> Scanner<'a> {
             Some(path) => path,
             None => header_path(header, dialect),
         };
-        let member = self.read_kind(offset, header, records, extensions.long_link, path.clone());
-        let member = member.map_err(|error| error.at_path(&path))?;
+        let read = self.read_kind(header, records, extensions.long_link, &path);
+        let (raw, kind, body) = read.map_err(|error| error.at_path(&path))?;
         if path.is_empty() {
             return Err(Error::corrupt("an entry without a name"));
         }
-        Ok(member)
+        Ok(Member { offset, path, raw, kind, body })
     }
 
-    fn read_kind(&mut self, offset: u64, header: &Header, mut records: Records, long_link: Option<Vec<u8>>, path: Vec<u8>) -> Result<Member> {
+    /// What the entry at `path` is: its metadata, its kind, and the bytes of its body that are left in the input.
+    fn read_kind(&mut self, header: &Header, mut records: Records, long_link: Option<Vec<u8>>, path: &[u8]) -> Result<(RawMetadata, Kind, u64)> {
         let mut metadata = metadata(header, &records)?;
         let mut body = match records.size {
             Some(size) => checked_size(i128::from(size), "pax size")?,
@@ -209,8 +210,9 @@ impl<'a> Scanner<'a> {
             metadata.mode = (metadata.mode & !0o777) | permissions;
         }
         let devices = |records: &Records| device(header, records);
+        let linkpath = records.linkpath.take();
         let target = || -> Result<Vec<u8>> {
-            let target = records.linkpath.clone().or(long_link).unwrap_or_else(|| format::text(&header.linkname).to_vec());
+            let target = linkpath.or(long_link).unwrap_or_else(|| format::text(&header.linkname).to_vec());
             if target.is_empty() { Err(Error::corrupt("a link without a target")) } else { Ok(target) }
         };
         let is_directory_name = path.ends_with(b"/");
@@ -245,7 +247,7 @@ impl<'a> Scanner<'a> {
             return Err(Error::corrupt(format!("a body of {body} bytes on an entry that is no file, which readers take differently")));
         }
         format::padded(body)?;
-        Ok(Member { offset, path, raw: RawMetadata { metadata, xattrs }, kind, body })
+        Ok((RawMetadata { metadata, xattrs }, kind, body))
     }
 }
 

@@ -44,30 +44,30 @@ impl SparseRecords {
     }
 
     /// Takes a record; false if its keyword is none of ours.
-    pub(super) fn set(&mut self, keyword: &str, value: &[u8]) -> Result<bool> {
+    pub(super) fn set(&mut self, keyword: &[u8], value: &[u8]) -> Result<bool> {
         match keyword {
-            "GNU.sparse.major" => self.major = Some(decimal(value)?),
-            "GNU.sparse.minor" => self.minor = Some(decimal(value)?),
-            "GNU.sparse.name" if value.is_empty() || value.contains(&0) => return Err(Error::corrupt("a name that is empty or has a NUL byte")),
-            "GNU.sparse.name" => self.name = Some(value.to_vec()),
-            "GNU.sparse.size" | "GNU.sparse.realsize" => {
+            b"GNU.sparse.major" => self.major = Some(decimal(value)?),
+            b"GNU.sparse.minor" => self.minor = Some(decimal(value)?),
+            b"GNU.sparse.name" if value.is_empty() || value.contains(&0) => return Err(Error::corrupt("a name that is empty or has a NUL byte")),
+            b"GNU.sparse.name" => self.name = Some(value.to_vec()),
+            b"GNU.sparse.size" | b"GNU.sparse.realsize" => {
                 let size = decimal(value)?;
                 if self.real_size.replace(size).is_some_and(|before| before != size) {
                     return Err(Error::corrupt("two different lengths of one sparse file"));
                 }
             }
-            "GNU.sparse.numblocks" => self.blocks = Some(decimal(value)?),
-            "GNU.sparse.offset" => {
+            b"GNU.sparse.numblocks" => self.blocks = Some(decimal(value)?),
+            b"GNU.sparse.offset" => {
                 if self.offset.replace(decimal(value)?).is_some() {
                     return Err(Error::corrupt("two offsets without a length between them"));
                 }
                 self.has_map = true;
             }
-            "GNU.sparse.numbytes" => {
+            b"GNU.sparse.numbytes" => {
                 let offset = self.offset.take().ok_or_else(|| Error::corrupt("a length without an offset before it"))?;
                 self.map.push((offset, decimal(value)?));
             }
-            "GNU.sparse.map" => {
+            b"GNU.sparse.map" => {
                 if std::mem::replace(&mut self.has_map, true) {
                     return Err(Error::corrupt("two maps of one sparse file"));
                 }
@@ -227,7 +227,7 @@ mod tests {
         let set = |pairs: &[(&str, &str)]| {
             let mut records = SparseRecords::default();
             for (keyword, value) in pairs {
-                assert!(records.set(&format!("GNU.sparse.{keyword}"), value.as_bytes())?);
+                assert!(records.set(format!("GNU.sparse.{keyword}").as_bytes(), value.as_bytes())?);
             }
             let mut nothing = std::io::empty();
             let mut input = Input::new(super::super::input::From::Stream(&mut nothing));
