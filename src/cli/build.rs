@@ -26,7 +26,7 @@ const SPOOL_FOLDER: &str = "/var/tmp";
 pub(super) fn plan(args: &PlanArgs) -> Result<()> {
     let recipe = describe(&args.image)?;
     let format = format_of(&args.image, &recipe);
-    let disk = plan_disk(&recipe, &args.image, Path::new(SPOOL_FOLDER))?;
+    let disk = plan_disk(&recipe, &args.image, None, Path::new(SPOOL_FOLDER))?;
     if let Some(format) = format {
         disk.check_format(format)?;
     }
@@ -59,7 +59,7 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
         refuse_early(path, args.force)?;
     }
     let beside = path.parent().filter(|folder| !to_stdout && !args.device && !folder.as_os_str().is_empty());
-    let disk = plan_disk(&recipe, &args.image, beside.unwrap_or(Path::new(if to_stdout || args.device { SPOOL_FOLDER } else { "." })))?;
+    let disk = plan_disk(&recipe, &args.image, threads, beside.unwrap_or(Path::new(if to_stdout || args.device { SPOOL_FOLDER } else { "." })))?;
 
     let bar = Bar::new(args.quiet);
     // A pipe has nothing to clean up, and its reader may never let a write return.
@@ -122,10 +122,11 @@ fn describe(args: &ImageArgs) -> Result<Recipe> {
 }
 
 /// Opens the sources and plans.
-fn plan_disk(recipe: &Recipe, args: &ImageArgs, spool_folder: &Path) -> Result<Disk> {
+fn plan_disk(recipe: &Recipe, args: &ImageArgs, threads: Option<usize>, spool_folder: &Path) -> Result<Disk> {
     let spool_folder = args.spool_dir.clone().unwrap_or_else(|| spool_folder.to_path_buf());
     let mut options = args.source_options().map_err(as_usage)?;
     options.spool_folder = Some(spool_folder.clone());
+    options.threads = threads.unwrap_or(options.threads);
     if args.sources.iter().filter(|source| is_stdin(source)).count() > 1 {
         return Err(Error::new(ErrorKind::Usage, "standard input (-) is named twice as a source; it can be read once"));
     }

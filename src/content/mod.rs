@@ -2,9 +2,11 @@
 
 mod positional;
 mod spool;
+mod waits;
 
 pub(crate) use positional::{read_exact_at, read_pieces};
 pub use spool::{Spool, SpoolOptions, Spooled};
+pub(crate) use waits::Waits;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::{ContentId, u64_of, usize_of};

@@ -48,7 +48,7 @@ impl Notes {
 #[derive(Debug)]
 pub(super) struct Assembly<'a> {
     pub(super) options: &'a Options,
-    pub(super) filter: Filter,
+    pub(super) filter: Arc<Filter>,
     pub(super) notes: Notes,
     builder: TreeBuilder,
     newest_set: XattrSetId,
@@ -67,7 +67,7 @@ impl<'a> Assembly<'a> {
     pub(super) fn new(options: &'a Options) -> Result<Self> {
         Ok(Self {
             options,
-            filter: Filter::new(options)?,
+            filter: Arc::new(Filter::new(options)?),
             notes: Notes::default(),
             builder: TreeBuilder::new(),
             newest_set: XattrSetId::NONE,

@@ -1,7 +1,7 @@
 //! One file of the host as contents: what a recipe's `[[file]]` with a `source` takes.
 
 use super::regular::RegularFile;
-use crate::content::Contents;
+use crate::content::{Ahead, Contents};
 use crate::error::{Error, Result};
 use crate::units::ContentId;
 use std::path::Path;
@@ -34,5 +34,15 @@ impl Contents for HostFile {
         self.0.check_unchanged()?;
         self.0.read_exact_at(offset_bytes, out)?;
         self.0.check_unchanged()
+    }
+
+    fn prefetch(&self, wanted: &[Ahead]) {
+        for ahead in wanted {
+            self.0.read_ahead(ahead.offset_bytes, ahead.len_bytes);
+        }
+    }
+
+    fn is_cold(&self) -> bool {
+        self.0.is_cold()
     }
 }

@@ -7,6 +7,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+/// Threads beyond this wait for each other in the kernel.
+const THREADS_MOST: usize = 8;
+
 /// How sources are read. The default takes everything as it is.
 ///
 /// ```
@@ -36,6 +39,9 @@ pub struct Options {
     pub spool_folder: Option<PathBuf>,
     /// Bytes of piped or compressed input that are kept in memory before a file is made.
     pub spool_memory_bytes: u64,
+    /// Directories only: threads that look at what is in them, the caller's among them (0 and 1 are the same). What is read
+    /// does not depend on it. By default as many as the machine runs at once, 8 at most.
+    pub threads: usize,
     /// Limits on hostile input.
     pub limits: Limits,
 }
@@ -60,6 +66,7 @@ impl Default for Options {
             holes: Holes::Keep,
             spool_folder: None,
             spool_memory_bytes: crate::content::SpoolOptions::default().memory_bytes,
+            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(THREADS_MOST),
             limits: Limits::default(),
         }
     }

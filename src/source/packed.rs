@@ -1,10 +1,13 @@
 //! Contents that lie in one long file one after the other: an archive that is read in place, or a spool.
 
 use super::regular::RegularFile;
-use crate::content::{Contents, Spooled, Wanted};
+use crate::content::{Ahead, Contents, Spooled, Wanted};
 use crate::error::{Error, Result};
 use crate::units::{ContentId, index_of, u64_of, usize_of};
 use arrayvec::ArrayVec;
+
+/// Parts of an archive between which no more lies than this are read ahead as one: headers, mostly.
+const NEAR_BYTES: u64 = 64 * 1024;
 
 /// Where packed contents lie.
 #[derive(Debug)]
@@ -133,6 +136,22 @@ impl Packed {
         offset_bytes.checked_add(u64_of(len)).filter(|end| *end <= length).ok_or_else(past)?;
         Ok(place)
     }
+
+    /// From where to where the bytes of `ahead` lie in the backing, with what lies between them; `None` where there are none.
+    fn range(&self, ahead: &Ahead) -> Option<(u64, u64)> {
+        let end = ahead.offset_bytes.checked_add(ahead.len_bytes)?;
+        match *self.index.places.get(index_of(ahead.id.0))? {
+            Place::Whole { start, length } => Some((start + ahead.offset_bytes.min(length), start + end.min(length))),
+            Place::Sparse(number) => {
+                let pieces = &self.index.sparse[index_of(number)].pieces;
+                let first = pieces.partition_point(|piece| piece.offset + piece.length <= ahead.offset_bytes);
+                let behind = pieces.partition_point(|piece| piece.offset < end);
+                let (first, last) = (pieces[..behind].get(first)?, pieces[..behind].last()?);
+                let start = first.start + ahead.offset_bytes.saturating_sub(first.offset);
+                Some((start, last.start + last.length.min(end - last.offset)))
+            }
+        }
+    }
 }
 
 /// The most pieces that are read at once.
@@ -164,6 +183,26 @@ impl Contents for Packed {
         }
         Ok(())
     }
+
+    fn prefetch(&self, wanted: &[Ahead]) {
+        // What is in a spool was written just now.
+        let Backing::File(file) = &self.backing else { return };
+        let mut together: Option<(u64, u64)> = None;
+        for (start, end) in wanted.iter().filter_map(|ahead| self.range(ahead)) {
+            together = match together {
+                Some((first, last)) if start >= first && start <= last.saturating_add(NEAR_BYTES) => Some((first, last.max(end))),
+                before => {
+                    before.inspect(|(first, last)| file.read_ahead(*first, last - first));
+                    Some((start, end))
+                }
+            };
+        }
+        together.inspect(|(first, last)| file.read_ahead(*first, last - first));
+    }
+
+    fn is_cold(&self) -> bool {
+        matches!(&self.backing, Backing::File(file) if file.is_cold())
+    }
 }
 
 #[cfg(test)]
@@ -192,6 +231,12 @@ mod tests {
         let mut out = [0; 4];
         packed.read_exact_at(ContentId(2), 0, &mut out).unwrap();
         assert_eq!(&out, b"tail");
+        let range = |id, offset_bytes, len_bytes| packed.range(&Ahead { id: ContentId(id), offset_bytes, len_bytes });
+        assert_eq!(range(0, 1, 9), Some((1, 4)));
+        // The pieces are 4..7 at 2, 7..8 at 5, 8..11 at 10.
+        for (offset, len, expected) in [(0, 20, Some((4, 11))), (3, 2, Some((5, 7))), (3, 8, Some((5, 9))), (6, 4, None), (14, 6, None), (5, u64::MAX, None)] {
+            assert_eq!(range(1, offset, len), expected, "{len} at {offset}");
+        }
         for (id, offset) in [(0, 1), (1, 17), (3, 0), (0, u64::MAX)] {
             assert!(packed.read_exact_at(ContentId(id), offset, &mut out).is_err());
         }

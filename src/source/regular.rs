@@ -3,7 +3,7 @@
 //! A path may lead to a named pipe or a terminal, where plain opening waits for ever, or to `/dev/zero`, where reading
 //! does. Only regular files are taken; a pipe comes in as a reader (`-` on the command line).
 
-use crate::content::{read_exact_at, read_pieces};
+use crate::content::Waits;
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::{File, Metadata};
 use std::io::ErrorKind as IoKind;
@@ -62,6 +62,7 @@ pub(super) struct RegularFile {
     pub(super) file: File,
     path: PathBuf,
     stamp: Stamp,
+    waits: Waits,
 }
 
 impl RegularFile {
@@ -83,7 +84,7 @@ impl RegularFile {
         let file = open_without_waiting(path).map_err(cannot)?;
         let metadata = file.metadata().map_err(cannot)?;
         check(&metadata)?;
-        Ok(Self { file, path: path.to_path_buf(), stamp: Stamp::of(&metadata) })
+        Ok(Self { file, path: path.to_path_buf(), stamp: Stamp::of(&metadata), waits: Waits::default() })
     }
 
     /// Size in bytes when it was opened.
@@ -107,7 +108,7 @@ impl RegularFile {
 
     /// As [`Self::read_exact_at`], for many reads after which [`Self::check_unchanged`] looks once.
     pub(super) fn read_unchecked(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
-        read_exact_at(&self.file, offset_bytes, out).map_err(|error| self.read_error(offset_bytes, error))
+        self.waits.read_exact_at(&self.file, offset_bytes, out).map_err(|error| self.read_error(offset_bytes, error))
     }
 
     /// Fills every piece from its offset, with one look for changes behind them.
@@ -115,8 +116,18 @@ impl RegularFile {
     /// # Errors
     /// As [`Self::read_exact_at`].
     pub(super) fn read_pieces(&self, pieces: &mut [(u64, &mut [u8])]) -> Result<()> {
-        read_pieces(&self.file, pieces).map_err(|(offset_bytes, error)| self.read_error(offset_bytes, error))?;
+        self.waits.read_pieces(&self.file, pieces).map_err(|(offset_bytes, error)| self.read_error(offset_bytes, error))?;
         self.check_unchanged()
+    }
+
+    /// Whether the last reads had to wait for a disk.
+    pub(super) fn is_cold(&self) -> bool {
+        self.waits.is_cold()
+    }
+
+    /// Asks the system to read this part in, and waits for none of it.
+    pub(super) fn read_ahead(&self, offset_bytes: u64, len_bytes: u64) {
+        self.waits.read_ahead(&self.file, offset_bytes, len_bytes);
     }
 
     fn read_error(&self, offset_bytes: u64, error: std::io::Error) -> Error {

@@ -554,3 +554,57 @@ fn r8_names_in_messages_cannot_control_a_terminal() {
     let error = refused(&Make::default().entry("a\u{1b}[31m/../b", b'0', b"").end(), "..");
     assert!(!error.to_string().contains('\u{1b}'), "{error}");
 }
+
+/// A directory with a folder of many names, deep ones, links between folders.
+#[cfg(unix)]
+fn busy_directory() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    for number in 0..1500 {
+        std::fs::create_dir_all(at("many/inside")).unwrap();
+        std::fs::write(at(&format!("many/{number}")), format!("{number}")).unwrap();
+    }
+    for number in 0..60 {
+        std::fs::create_dir_all(at(&format!("{}/deep/{number}/er", number % 7))).unwrap();
+        std::fs::hard_link(at(&format!("many/{number}")), at(&format!("{}/deep/{number}/er/link", number % 7))).unwrap();
+        std::os::unix::fs::symlink("er/link", at(&format!("{}/deep/{number}/symlink", number % 7))).unwrap();
+    }
+    folder
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_is_the_same_whatever_the_threads() {
+    let folder = busy_directory();
+    let with = |threads| open_with(folder.path(), &Options { threads, ..Options::default() });
+    let alone = with(1).unwrap();
+    assert_eq!(alone.tree.lookup("6/deep/6/er/link"), alone.tree.lookup("many/6"));
+    for threads in [0, 2, 3, 8] {
+        assert_same(&alone, &with(threads).unwrap());
+    }
+    // What is refused first does not depend on them either.
+    for path in ["2/deep/9/.wh.x", "many/777\u{7}"] {
+        std::fs::write(folder.path().join(path), "").unwrap();
+    }
+    let limits = Limits { entries: 1400, ..Limits::default() };
+    let message = |threads| open_with(folder.path(), &Options { threads, limits, ..Options::default() }).unwrap_err().to_string();
+    for threads in [2, 3, 8] {
+        assert_eq!(message(threads), message(1));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_were_made_ready_are_read_as_all_others() {
+    use crate::content::Ahead;
+    let folder = busy_directory();
+    std::fs::write(folder.path().join("large"), vec![3; 3 << 20]).unwrap();
+    let source = open(folder.path()).unwrap();
+    let ids: Vec<_> = (0..source.contents.count()).map(ContentId).collect();
+    let ahead: Vec<Ahead> = ids.iter().map(|id| Ahead { id: *id, offset_bytes: 0, len_bytes: 1 }).collect();
+    for ahead in ahead.chunks(50) {
+        source.contents.prefetch(ahead);
+    }
+    assert_eq!(contents(&source, "many/77"), b"77");
+    assert_eq!(contents(&source, "large"), vec![3; 3 << 20]);
+}

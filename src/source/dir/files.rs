@@ -1,12 +1,13 @@
 //! The contents of the files of a directory, opened when they are read.
 
 use super::beneath::open_beneath;
-use crate::content::{Contents, read_exact_at};
+use super::look::Stat;
+use crate::content::{Ahead, Contents, Waits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::regular::Stamp;
 use crate::units::{ContentId, index_of, u64_of};
 use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const OPEN_FILES: usize = 16;
 /// Folders that are kept open, because files are read folder by folder: about as many as threads read at once.
 const OPEN_FOLDERS: usize = 16;
+
+/// Files that were opened ahead of their reading.
+const READY_FILES: usize = 64;
 
 /// A file as the scan found it.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +42,8 @@ pub(super) struct Files {
     scanned: Vec<Scanned>,
     open_files: Recent<ContentId, File>,
     open_folders: Recent<u32, OwnedFd>,
+    ready_files: Recent<ContentId, File>,
+    waits: Waits,
 }
 
 /// What was used last, the newest last.
@@ -56,6 +62,12 @@ impl<K: PartialEq, V> Recent<K, V> {
         recent.last().map(|(_, value)| Arc::clone(value))
     }
 
+    fn take(&self, wanted: K) -> Option<Arc<V>> {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = recent.iter().position(|(key, _)| *key == wanted)?;
+        Some(recent.remove(at).1)
+    }
+
     fn keep(&self, most: usize, key: K, value: &Arc<V>) {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= most {
@@ -67,7 +79,16 @@ impl<K: PartialEq, V> Recent<K, V> {
 
 impl Files {
     pub(super) fn new(root: OwnedFd) -> Self {
-        Self { root, folders: Vec::new(), names: Vec::new(), scanned: Vec::new(), open_files: Recent::new(), open_folders: Recent::new() }
+        Self {
+            root,
+            folders: Vec::new(),
+            names: Vec::new(),
+            scanned: Vec::new(),
+            open_files: Recent::new(),
+            open_folders: Recent::new(),
+            ready_files: Recent::new(),
+            waits: Waits::default(),
+        }
     }
 
     /// The number of files.
@@ -124,23 +145,31 @@ impl Files {
     fn read(&self, id: ContentId, scanned: &Scanned, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
         let end = offset_bytes.checked_add(u64_of(out.len())).filter(|end| *end <= scanned.stamp.size());
         end.ok_or_else(|| Error::invalid(format!("{} bytes at {offset_bytes} of a file of {}", out.len(), scanned.stamp.size())))?;
-        let file = match self.open_files.get(id) {
+        let is_whole = u64_of(out.len()) == scanned.stamp.size();
+        let mut kept = if is_whole { None } else { self.open_files.get(id) };
+        if kept.is_none() {
+            kept = self.waits.is_cold().then(|| self.ready_files.take(id)).flatten();
+            if !is_whole {
+                let file = kept.map_or_else(|| self.open_file(scanned).map(Arc::new), Ok)?;
+                self.open_files.keep(OPEN_FILES, id, &file);
+                kept = Some(file);
+            }
+        }
+        let opened;
+        let file = match &kept {
             Some(file) => file,
             None => {
-                let file = Arc::new(self.open_file(scanned)?);
-                if u64_of(out.len()) < scanned.stamp.size() {
-                    self.open_files.keep(OPEN_FILES, id, &file);
-                }
-                file
+                opened = self.open_file(scanned)?;
+                &opened
             }
         };
-        let read = read_exact_at(&file, offset_bytes, out);
+        let read = self.waits.read_exact_at(file, offset_bytes, out);
         // One look behind the reading finds every change since the scan; and says more of why something could not be read.
-        let now = file.metadata().map_err(|error| Error::io("cannot look at", error))?;
-        if !now.is_file() {
+        let now = Stat::of(file.as_fd(), b"")?;
+        if now.kind != FileType::RegularFile {
             return Err(changed("is no file any more"));
         }
-        if let Some(difference) = scanned.stamp.difference(Stamp::of(&now)) {
+        if let Some(difference) = scanned.stamp.difference(now.stamp()) {
             return Err(changed(&difference));
         }
         read.map_err(|error| match error.kind() {
@@ -160,8 +189,60 @@ impl Contents for Files {
         let stamp = Stamp::of(file);
         self.scanned.iter().any(|scanned| scanned.stamp == stamp)
     }
+
+    fn prefetch(&self, wanted: &[Ahead]) {
+        for ahead in wanted.iter().filter(|ahead| ahead.len_bytes > 0) {
+            let Some(scanned) = self.scanned.get(index_of(ahead.id.0)) else { continue };
+            let file = match self.open_files.get(ahead.id).or_else(|| self.ready_files.get(ahead.id)) {
+                Some(file) => file,
+                None => {
+                    let Ok(file) = self.open_file(scanned).map(Arc::new) else { continue };
+                    self.ready_files.keep(READY_FILES, ahead.id, &file);
+                    file
+                }
+            };
+            self.waits.read_ahead(&file, ahead.offset_bytes, ahead.len_bytes);
+        }
+    }
+
+    fn is_cold(&self) -> bool {
+        self.waits.is_cold()
+    }
 }
 
 fn changed(how: &str) -> Error {
     Error::new(ErrorKind::SourceChanged, how)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_ready_is_opened_once_and_the_oldest_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = Files::new(File::open(folder.path()).unwrap().into());
+        for number in 0..100_u8 {
+            let path = folder.path().join(number.to_string());
+            std::fs::write(&path, [number; 10]).unwrap();
+            files.push(number.to_string().as_bytes(), Stamp::of(&path.metadata().unwrap())).unwrap();
+        }
+        let ahead: Vec<Ahead> = (0..101).map(|id| Ahead { id: ContentId(id), offset_bytes: 0, len_bytes: 10 }).collect();
+        files.prefetch(&ahead);
+        assert_eq!(files.ready_files.0.lock().unwrap().len(), READY_FILES);
+        // Gone by name, read all the same, because they are open.
+        for number in 0..100_u8 {
+            std::fs::remove_file(folder.path().join(number.to_string())).unwrap();
+        }
+        files.waits.pretend_cold();
+        let mut out = [0; 10];
+        files.read_exact_at(ContentId(99), 0, &mut out).unwrap();
+        assert_eq!(out, [99; 10]);
+        files.read_exact_at(ContentId(98), 0, &mut out[..5]).unwrap();
+        files.read_exact_at(ContentId(98), 5, &mut out[..5]).unwrap();
+        assert_eq!(out[..5], [98; 5]);
+        for gone in [99, 35] {
+            assert_eq!(files.read_exact_at(ContentId(gone), 0, &mut out).unwrap_err().kind(), ErrorKind::SourceChanged);
+        }
+    }
 }

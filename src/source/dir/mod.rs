@@ -10,7 +10,11 @@
 #[cfg(unix)]
 mod beneath;
 #[cfg(unix)]
+mod crew;
+#[cfg(unix)]
 mod files;
+#[cfg(unix)]
+mod look;
 #[cfg(unix)]
 mod scan;
 #[cfg(unix)]

@@ -9,16 +9,19 @@ use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 
-/// Reads attributes; keeps its buffers from one entry to the next.
-#[derive(Debug)]
+/// Reads the attributes of what is in one folder after the other; keeps its buffers.
+#[derive(Debug, Clone)]
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code, reason = "only Linux's attributes are read"))]
 pub(super) struct XattrReader {
     buffer: Vec<u8>,
     way: Way,
+    /// The path of an entry of the folder, from where calls find it, and how much of it is the folder's.
+    path: Vec<u8>,
+    beginning: usize,
 }
 
 /// How an entry of an open directory is named to calls that take paths alone: there is no llistxattrat before Linux 6.13.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code, reason = "only Linux's attributes are read"))]
 enum Way {
     /// By this directory of this process's open files in /proc; as safe as a handle: it leads to the directory that is open,
@@ -34,21 +37,30 @@ impl XattrReader {
         // /proc/self is a link that would be followed anew for every entry.
         let own = std::fs::read_link("/proc/self").ok().and_then(|number| Some(format!("/proc/{}/fd", number.to_str()?)));
         let way = own.filter(|own| Path::new(own).is_dir()).map_or_else(|| Way::Source(root.to_path_buf()), Way::OpenFiles);
-        Self { buffer: Vec::new(), way }
+        Self { buffer: Vec::new(), way, path: Vec::new(), beginning: 0 }
     }
 
-    /// The attributes of `name` in `directory` (of `directory` itself where it is empty), which is at `path` below the
-    /// root.
+    /// Goes on with `directory`, which is at `path` below the root and stays open.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) fn read(&mut self, directory: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<Vec<Xattr>> {
+    pub(super) fn enter(&mut self, directory: BorrowedFd<'_>, path: &[u8]) {
         use rustix::fd::AsRawFd as _;
         use std::os::unix::ffi::OsStrExt as _;
-        let (mut full, name) = match &self.way {
-            Way::OpenFiles(files) => (format!("{files}/{}/", directory.as_raw_fd()).into_bytes(), name),
-            Way::Source(source) => ([source.as_os_str().as_bytes(), b"/"].concat(), path),
+        self.path = match &self.way {
+            Way::OpenFiles(files) => format!("{files}/{}/", directory.as_raw_fd()).into_bytes(),
+            Way::Source(source) => [source.as_os_str().as_bytes(), b"/", path, b"/"].concat(),
         };
-        full.extend_from_slice(if name.is_empty() { b"." } else { name });
-        let path = full.as_slice();
+        self.beginning = self.path.len();
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) fn enter(&mut self, _directory: BorrowedFd<'_>, _path: &[u8]) {}
+
+    /// The attributes of `name` in the folder; of the folder itself where it is empty.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn read(&mut self, name: &[u8]) -> Result<Vec<Xattr>> {
+        self.path.truncate(self.beginning);
+        self.path.extend_from_slice(if name.is_empty() { b"." } else { name });
+        let path = self.path.as_slice();
         let names = match filled(&mut self.buffer, |buffer| rustix::fs::llistxattr(path, buffer)) {
             Ok([]) => return Ok(Vec::new()),
             Ok(names) => names.to_vec(),
@@ -71,7 +83,7 @@ impl XattrReader {
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(super) fn read(&mut self, _directory: BorrowedFd<'_>, _name: &[u8], _path: &[u8]) -> Result<Vec<Xattr>> {
+    pub(super) fn read(&mut self, _name: &[u8]) -> Result<Vec<Xattr>> {
         Ok(Vec::new())
     }
 }
