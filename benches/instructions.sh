@@ -42,4 +42,4 @@ callgrind_annotate --threshold=100 "$work/out" >"$work/by-function"
 total=$(sed -n 's/^ *\([0-9,]*\) (100.0%) *PROGRAM TOTALS.*/\1/p' "$work/by-function")
 hashing=$(awk '/sha256::/ { gsub(",", "", $1); sum += $1 } END { printf "%.1f", sum / 1e6 }' "$work/by-function")
 echo "instructions: $total, of which $hashing million are SHA-256 ($(rustc --version 2>/dev/null | cut -d' ' -f1-2), $(uname -m), $(valgrind --version))"
-sed -n '/file:function/,$p' "$work/by-function" | sed -n 's/^ *\([0-9,]\{3,\} ([ 0-9.]*%)\) *\([^ ].*\)$/  \1 \2/p' | sed 's/ [^ ]*:\([^:]*::.*\)$/ \1/; s/ \[.*\]$//' | cut -c1-150 | head -n "$top"
+sed -n '/file:function/,$p' "$work/by-function" | sed -n 's/^ *\([0-9,]\{3,\} ([ 0-9.]*%)\) *\([^ ].*\)$/  \1 \2/p' | sed 's/ [^ ]*:\([^:]*::.*\)$/ \1/; s/ \[.*\]$//' | cut -c1-150 | sed -n "1,${top}p"
