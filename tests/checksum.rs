@@ -75,9 +75,7 @@ fn linear(checksums: &BlockChecksums) -> Digest {
 }
 
 fn threads(threads: usize) -> ChecksumOptions<'static> {
-    let mut options = ChecksumOptions::default();
-    options.threads = threads;
-    options
+    ChecksumOptions { threads, ..ChecksumOptions::default() }
 }
 
 fn whole(disk: &dyn DiskReader, count: usize) -> Result<BlockChecksums> {
