@@ -1,16 +1,16 @@
 //! SHA-256 of blocks of 512 KiB by every kernel of rootvol and by other libraries, as a Markdown table.
 //!
-//! All take turns, so that what slows the machine slows each of them, and medians are given. The time is the threads' own
-//! (Linux tells it), so that a thread that has to wait for its core loses nothing; of several threads the longest counts. In
-//! cache: 16 blocks a thread that were just written. In memory: 256 MiB, divided among the threads, read from one end to the
-//! other, as many blocks at a time as the kernel works on.
+//! All take turns, so that what slows the machine slows each of them, and medians are given. The time is the threads' own,
+//! so that a thread that has to wait for its core loses nothing; of several threads the longest counts. In cache: 16 blocks
+//! a thread that were just written. In memory: 256 MiB, divided among the threads, read from one end to the other, 16 blocks
+//! at a time.
 //!
 //! Arguments: rounds (15 without).
 
 use rootvol::checksum::sha256::{Kernel, hash_blocks_with};
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const BLOCK_LEN: usize = 512 * 1024;
 const IN_CACHE: usize = 16;
@@ -59,11 +59,10 @@ fn ways() -> Vec<Way> {
     ways
 }
 
-/// How long this thread has run; Linux documents it in "Scheduler statistics". Elsewhere, the time of day.
-fn clock(start: Instant) -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanoseconds = text.as_ref().and_then(|text| text.split(' ').next()?.parse().ok());
-    nanoseconds.map_or_else(|| start.elapsed(), Duration::from_nanos)
+/// How long this thread has run.
+fn clock() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("a thread that ran for no less than nothing")
 }
 
 /// Seconds that `way` takes for `blocks` on as many threads as there are parts, each with its own.
@@ -82,12 +81,11 @@ fn seconds(way: &Way, parts: &mut [Vec<Vec<u8>>], refresh: bool, expected: Optio
                 let blocks: Vec<&[u8]> = part.iter().map(Vec::as_slice).collect();
                 let mut digests = vec![[0; 32]; blocks.len()];
                 barrier.wait();
-                let start = Instant::now();
-                let before = clock(start);
+                let before = clock();
                 for (blocks, digests) in blocks.chunks(way.at_a_time).zip(digests.chunks_mut(way.at_a_time)) {
                     (way.hash)(black_box(blocks), digests);
                 }
-                let took = clock(start) - before;
+                let took = clock() - before;
                 if let Some(expected) = expected {
                     assert!(digests == expected[number], "{}: wrong digests", way.name);
                 }
@@ -141,7 +139,9 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cases: Vec<(usize, bool)> = [(1, false), (1, true), (cores, false), (cores, true)].into_iter().take(if cores == 1 { 2 } else { 4 }).collect();
     let columns: Vec<Vec<f64>> = cases.iter().map(|(threads, in_memory)| measure(&ways, *threads, *in_memory, rounds)).collect();
-    let heads = cases.iter().map(|(threads, in_memory)| format!(" {threads} thread{}, in {} |", if *threads == 1 { "" } else { "s" }, if *in_memory { "memory" } else { "cache" }));
+    let heads = cases
+        .iter()
+        .map(|(threads, in_memory)| format!(" {threads} thread{}, in {} |", if *threads == 1 { "" } else { "s" }, if *in_memory { "memory" } else { "cache" }));
     println!("GB/s (times the best single-stream library); medians of {rounds} rounds\n\n| |{}", heads.collect::<String>());
     println!("|---|{}", "---|".repeat(cases.len()));
     for (at, way) in ways.iter().enumerate() {
