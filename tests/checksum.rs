@@ -8,6 +8,7 @@ mod common;
 use common::{judge, run};
 use proptest::prelude::*;
 use rootvol::checksum::{BlockChecksums, BlockState, Digest, base64_encode};
+use rootvol::content::ReadAt;
 use rootvol::format::{self, DiskReader};
 use rootvol::stream::{Cancel, ChecksumOptions, all_blocks, checksum_blocks, checksum_reader};
 use rootvol::units::{BLOCK_BYTES, BLOCK_LEN};
@@ -206,12 +207,14 @@ struct Breaking {
 }
 
 impl DiskReader for Breaking {
-    fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
     fn format(&self) -> Format {
         Format::Raw
+    }
+}
+
+impl ReadAt for Breaking {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
     }
 
     fn read_exact_at(&self, _offset_bytes: u64, out: &mut [u8]) -> Result<()> {

@@ -1,10 +1,13 @@
 //! The contents of files: read by position, in any order, from any thread.
 
 mod positional;
+mod read_at;
 mod spool;
 mod waits;
 
 pub(crate) use positional::{read_exact_at, read_pieces};
+pub(crate) use read_at::check_range;
+pub use read_at::{Part, ReadAt};
 pub use spool::{Spool, SpoolOptions, Spooled};
 pub(crate) use waits::Waits;
 

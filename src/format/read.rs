@@ -1,6 +1,7 @@
 //! Opening disk images: the disk's bytes, by position.
 
 use super::{Format, holes, vhd};
+use crate::content::{ReadAt, check_range};
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::u64_of;
 use std::fs::File;
@@ -10,29 +11,9 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// A disk in an image file, read by position from any thread.
-pub trait DiskReader: Send + Sync {
-    /// The disk's size.
-    fn size_bytes(&self) -> u64;
-
+pub trait DiskReader: ReadAt {
     /// The container that it lies in.
     fn format(&self) -> Format;
-
-    /// Fills `out` with the disk's bytes from `offset_bytes`.
-    ///
-    /// # Errors
-    /// A range outside the disk, a file that is shorter than it was, I/O.
-    fn read_exact_at(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()>;
-
-    /// The first range from `offset_bytes` on that the image stores, never empty; `None` behind the last one. All else reads
-    /// as zero: holes of the file, blocks that a dynamic VHD does not have. One range of all that is left, unless an
-    /// implementation knows more.
-    ///
-    /// # Errors
-    /// I/O.
-    fn stored_after(&self, offset_bytes: u64) -> Result<Option<Range<u64>>> {
-        let size_bytes = self.size_bytes();
-        Ok((offset_bytes < size_bytes).then_some(offset_bytes..size_bytes))
-    }
 
     /// Stops where the image is not as it was when it was opened, as far as its file's size and time tell.
     ///
@@ -104,7 +85,7 @@ impl ImageFile {
         Ok(Self { file, len_bytes, modified })
     }
 
-    /// What of the first `end_bytes` is stored, from `offset_bytes` on (see [`DiskReader::stored_after`]).
+    /// What of the first `end_bytes` is stored, from `offset_bytes` on (see [`ReadAt::stored_after`]).
     pub(super) fn stored_after(&self, offset_bytes: u64, end_bytes: u64) -> Result<Option<Range<u64>>> {
         if offset_bytes >= end_bytes {
             return Ok(None);
@@ -158,25 +139,23 @@ fn read_at(file: &File, offset_bytes: u64, out: &mut [u8]) -> io::Result<usize> 
     std::os::windows::fs::FileExt::seek_read(file, out, offset_bytes)
 }
 
-/// Refuses a range that is not inside a disk of `size_bytes`.
-pub(super) fn check_range(offset_bytes: u64, len: usize, size_bytes: u64) -> Result<()> {
-    match offset_bytes.checked_add(u64_of(len)) {
-        Some(end) if end <= size_bytes => Ok(()),
-        _ => Err(Error::invalid(format!("{len} bytes of a disk that has {size_bytes}")).at_offset(offset_bytes)),
-    }
-}
-
 struct RawDisk {
     image: ImageFile,
 }
 
 impl DiskReader for RawDisk {
-    fn size_bytes(&self) -> u64 {
-        self.image.len_bytes
-    }
-
     fn format(&self) -> Format {
         Format::Raw
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        self.image.check_unchanged()
+    }
+}
+
+impl ReadAt for RawDisk {
+    fn size_bytes(&self) -> u64 {
+        self.image.len_bytes
     }
 
     fn read_exact_at(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
@@ -186,9 +165,5 @@ impl DiskReader for RawDisk {
 
     fn stored_after(&self, offset_bytes: u64) -> Result<Option<Range<u64>>> {
         self.image.stored_after(offset_bytes, self.image.len_bytes)
-    }
-
-    fn check_unchanged(&self) -> Result<()> {
-        self.image.check_unchanged()
     }
 }

@@ -3,9 +3,13 @@
 //! A filesystem does not know that there are partitions, containers or hashes. To add one: a folder here with
 //! `plan` and `probe`, a variant of [`Options`], and an arm in [`plan`] and [`probe`].
 
+mod existing;
 pub mod ext4;
 pub mod fat;
 
+pub use existing::{Place, PlaceOwner, ReadFilesystem, ReadOptions};
+
+use crate::content::ReadAt;
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::report::FilesystemSummary;
@@ -57,5 +61,18 @@ pub fn probe(read: &dyn Fn(u64, &mut [u8]) -> Result<()>, size_bytes: u64) -> Re
     match ext4::probe(read)? {
         Some(summary) => Ok(Some(summary)),
         None => fat::probe(read, size_bytes),
+    }
+}
+
+/// Reads the filesystem on `disk`, if it is one of ours: its tree, its contents, where they lie. The disk is not trusted. What
+/// is damaged stands in [`ReadFilesystem::damage`]; all else is given.
+///
+/// # Errors
+/// What keeps all of it from being read, the superblock or boot sector above all, features that are not known among it; what is over
+/// a limit of `options`; those of `disk`.
+pub fn read(disk: &Arc<dyn ReadAt>, options: &ReadOptions) -> Result<Option<ReadFilesystem>> {
+    match ext4::read(disk, options)? {
+        Some(read) => Ok(Some(read)),
+        None => fat::read(disk, options),
     }
 }

@@ -95,6 +95,7 @@ fn with_files(source: Source, files: &[FileSection], epoch: Timestamp) -> Result
             gid: file.owner.map_or(0, |owner| owner.gid),
             mtime: file.mtime.map_or(epoch, Timestamp::from_seconds),
             xattrs: builder.intern_xattrs(set).map_err(|error| error.at_path(&file.path))?,
+            ..Metadata::default()
         };
         match file.kind() {
             Some(FileKind::Content(text)) => {

@@ -74,6 +74,27 @@ pub struct Metadata {
     pub mtime: Timestamp,
     /// Extended attributes, interned in the tree.
     pub xattrs: XattrSetId,
+    /// Attributes that `chattr` and the kernel set (`FS_IOC_GETFLAGS`), as far as they say something about the entry and not about
+    /// where its bytes lie: see [`attribute`].
+    pub attributes: u32,
+    /// Project that its space is counted for (`FS_IOC_FSGETXATTR`).
+    pub project: u32,
+}
+
+/// Bits of [`Metadata::attributes`]: those of `FS_IOC_GETFLAGS` (Linux, include/uapi/linux/fs.h).
+pub mod attribute {
+    /// All that `chattr` sets and every filesystem may keep: secure deletion, undeletable, compressed, synchronous, immutable,
+    /// append only, no dump, no access time, data journalling, no tail merging, synchronous directory, top of a hierarchy,
+    /// direct access (DAX), project hierarchy.
+    pub const SETTABLE: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x4000 | 0x8000 | 0x1_0000 | 0x2_0000 | 0x200_0000 | 0x2000_0000;
+    /// Encrypted (fscrypt): contents, targets and names are not what they seem.
+    pub const ENCRYPTED: u32 = 0x800;
+    /// Sealed by fs-verity.
+    pub const VERITY: u32 = 0x10_0000;
+    /// A directory whose names do not tell upper from lower case.
+    pub const CASEFOLDED: u32 = 0x4000_0000;
+    /// What trees keep.
+    pub const KEPT: u32 = SETTABLE | ENCRYPTED | VERITY | CASEFOLDED;
 }
 
 /// What a node is.
@@ -417,6 +438,12 @@ impl Tree {
             for xattr in self.xattrs(metadata.xattrs) {
                 bytes(&mut hash, &xattr.name);
                 bytes(&mut hash, &xattr.value);
+            }
+            // Few sources know of these; where they say nothing the digest is what it was without them.
+            if (metadata.attributes, metadata.project) != (0, 0) {
+                hash.update(b"a");
+                number(&mut hash, u64::from(metadata.attributes));
+                number(&mut hash, u64::from(metadata.project));
             }
             match kind {
                 NodeKind::Directory => hash.update(b"d"),

@@ -8,9 +8,10 @@ use super::format::{
     BAT_UNUSED, DISK_TYPE_DIFFERENCING, DISK_TYPE_DYNAMIC, DISK_TYPE_FIXED, DYNAMIC_HEADER_BYTES, DynamicHeader, FOOTER_BYTES, FOOTER_COOKIE, Footer,
 };
 use super::{DYNAMIC_HEADER_SIZE, FOOTER_SIZE, SECTOR_BYTES, VHD_MAX_BYTES, bitmap_bytes};
+use crate::content::{ReadAt, check_range};
 use crate::error::{Error, Result, escape};
 use crate::format::Format;
-use crate::format::read::{DiskReader, ImageFile, check_range};
+use crate::format::read::{DiskReader, ImageFile};
 use crate::units::{Size, u64_of, usize_of};
 use byteorder::{BigEndian, ByteOrder as _};
 use std::ops::Range;
@@ -85,12 +86,18 @@ struct FixedDisk {
 }
 
 impl DiskReader for FixedDisk {
-    fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
     fn format(&self) -> Format {
         Format::VhdFixed
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        self.image.check_unchanged()
+    }
+}
+
+impl ReadAt for FixedDisk {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
     }
 
     fn read_exact_at(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
@@ -100,10 +107,6 @@ impl DiskReader for FixedDisk {
 
     fn stored_after(&self, offset_bytes: u64) -> Result<Option<Range<u64>>> {
         self.image.stored_after(offset_bytes, self.size_bytes)
-    }
-
-    fn check_unchanged(&self) -> Result<()> {
-        self.image.check_unchanged()
     }
 }
 
@@ -188,12 +191,18 @@ impl DynamicDisk {
 }
 
 impl DiskReader for DynamicDisk {
-    fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
     fn format(&self) -> Format {
         Format::Vhd
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        self.image.check_unchanged()
+    }
+}
+
+impl ReadAt for DynamicDisk {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
     }
 
     fn read_exact_at(&self, offset_bytes: u64, out: &mut [u8]) -> Result<()> {
@@ -223,10 +232,6 @@ impl DiskReader for DynamicDisk {
         let start = (u64_of(first + gap) * self.block_size).max(offset_bytes);
         let end = (u64_of(first + gap + count) * self.block_size).min(self.size_bytes);
         Ok((start < end).then_some(start..end))
-    }
-
-    fn check_unchanged(&self) -> Result<()> {
-        self.image.check_unchanged()
     }
 }
 

@@ -44,6 +44,7 @@ mod options;
 mod orphans;
 mod place;
 mod quota;
+mod read;
 mod size;
 mod summary;
 mod survey;
@@ -56,6 +57,7 @@ pub use options::{
     BYTES_PER_INODE_MAX, BYTES_PER_INODE_MIN_INODES, JOURNAL_MAX_BLOCKS, JOURNAL_MIN_BLOCKS, Journal, LABEL_MAX_BYTES, Options, Percent, RESERVED_DEFAULT,
     RESERVED_MAX, SizeRequest,
 };
+pub use read::read;
 pub use summary::probe;
 pub use survey::SYMLINK_MAX_BYTES;
 pub use xattrs::XATTR_SHARERS_MAX;

@@ -30,7 +30,7 @@ mod time;
 
 pub use layout::FatLayout;
 pub use plan::plan;
-pub use read::probe;
+pub use read::{probe, read};
 
 use crate::error::{Error, Result};
 use crate::text::{text_form, words};

@@ -1,9 +1,9 @@
 //! Looking at a volume: what kind it is, its label, how much of it is free. The input is not trusted.
 
-use super::format::{
+use super::super::format::{
     ATTR_LONG_NAME, ATTR_VOLUME_ID, BOOT_SECTOR_BYTES, BOOT_SIG_EXTENDED, Bpb, DirectoryEntry, ENTRY_BYTES, ExtendedBoot, Fat32Bpb, SIGNATURE, copy,
 };
-use super::{FatKind, VolumeId};
+use super::super::{FatKind, VolumeId};
 use crate::error::{Error, Result};
 use crate::report::{FilesystemSummary, SizePart};
 use crate::units::{u64_of, usize_of};
