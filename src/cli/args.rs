@@ -29,6 +29,12 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Show what is in an image: container, partitions, filesystems.
     Inspect(InspectArgs),
+    /// List what is in a directory, a tar, or a filesystem of an image.
+    Ls(LsArgs),
+    /// Print the contents of a file in a source.
+    Cat(CatArgs),
+    /// Take entries out of a source, into a directory or a tar.
+    Extract(ExtractArgs),
     /// Compute the block checksums of an image and their aggregate, as the EBS direct API takes them.
     Checksum(ChecksumArgs),
 }
@@ -178,6 +184,99 @@ pub(super) struct InspectArgs {
     /// Print as JSON.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What is read, and how; the same for all commands that look into a source.
+#[derive(Debug, Args)]
+pub(super) struct SourceArgs {
+    /// A directory, a tar, an image, or a partition of one: IMAGE:2, IMAGE:label; without it the root partition.
+    #[arg(value_name = "SOURCE")]
+    pub(super) source: OsString,
+    #[command(flatten)]
+    pub(super) reading: ReadingArgs,
+}
+
+/// How sources are read.
+#[derive(Debug, Args)]
+pub(super) struct ReadingArgs {
+    /// Format of an image: raw, vhd or vhd-fixed; without it the file's magic tells.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) input_format: Option<Format>,
+    /// Partition of an image, by number, name or label.
+    #[arg(long, value_name = "WHICH")]
+    pub(super) partition: Option<String>,
+    /// Folder for what has to be spooled from compressed or piped input.
+    #[arg(long, value_name = "DIR")]
+    pub(super) spool_dir: Option<PathBuf>,
+    /// Take what can be read of a damaged image; what cannot is said, and the exit code is 3.
+    #[arg(long)]
+    pub(super) keep_going: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LsArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// Where in the source [default: its root].
+    #[arg(value_name = "PATH")]
+    pub(super) path: Option<OsString>,
+    /// All that is beneath.
+    #[arg(long, short = 'R')]
+    pub(super) recursive: bool,
+    /// SHA-256 of every file.
+    #[arg(long)]
+    pub(super) hash: bool,
+    /// Threads that hash [default: what there is].
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<usize>,
+    /// Print as JSON, a line an entry.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CatArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The file.
+    #[arg(value_name = "PATH")]
+    pub(super) path: OsString,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExtractArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// What to take, each with all that is beneath it [default: everything].
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<OsString>,
+    /// A directory, or a tar by its name's end (.tar, .tar.gz, .tgz, .tar.zst); `-` is a tar on standard output.
+    #[arg(short, long, value_name = "DIR|FILE.tar")]
+    pub(super) output: PathBuf,
+    /// Give everything its owner and group (into a directory: as root).
+    #[arg(long)]
+    pub(super) same_owner: bool,
+    /// Keep setuid and setgid bits of files.
+    #[arg(long)]
+    pub(super) setuid: bool,
+    /// Make devices.
+    #[arg(long)]
+    pub(super) devices: bool,
+    /// Set extended attributes.
+    #[arg(long)]
+    pub(super) xattrs: bool,
+    /// All of --same-owner, --setuid, --devices, --xattrs.
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Extract into a directory that is not empty; replace a tar that exists.
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Print as JSON what was done.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print nothing but errors.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,10 +4,13 @@ mod args;
 mod build;
 mod checksum;
 mod exit;
+mod extract;
 mod inspect;
+mod ls;
 mod progress;
 mod show;
 mod signals;
+mod source;
 
 use args::{Cli, Command};
 use clap::Parser as _;
@@ -26,18 +29,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let signals = signals::Signals::install();
+    // Commands that compare and judge have an exit code of their own for what they find, and another one for what they cannot do.
+    let judges = false;
     let outcome = match cli.command {
-        Command::Build(args) => build::build(&args, &signals),
-        Command::Plan(args) => build::plan(&args),
-        Command::Inspect(args) => inspect::inspect(&args),
-        Command::Checksum(args) => checksum::checksum(&args, &signals),
+        Command::Build(args) => build::build(&args, &signals).map(|()| Exit::Done),
+        Command::Plan(args) => build::plan(&args).map(|()| Exit::Done),
+        Command::Inspect(args) => inspect::inspect(&args).map(|()| Exit::Done),
+        Command::Ls(args) => ls::ls(&args, &signals),
+        Command::Cat(args) => ls::cat(&args, &signals),
+        Command::Extract(args) => extract::extract(&args, &signals),
+        Command::Checksum(args) => checksum::checksum(&args, &signals).map(|()| Exit::Done),
     };
-    let exit = match outcome {
-        Ok(()) => Exit::Done,
-        Err(error) => {
-            show::error(&error);
-            exit::of(&error, &signals)
-        }
-    };
+    let exit = outcome.unwrap_or_else(|error| {
+        show::error(&error);
+        exit::of(&error, &signals, judges)
+    });
     exit.into()
 }

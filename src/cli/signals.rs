@@ -1,6 +1,7 @@
 //! Signals: before anything is written they end the command at once; while an image is written they cancel it, and
 //! the unfinished file is removed on the way out.
 
+use crate::stream::Cancel;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +38,11 @@ impl Signals {
     /// From here on signals cancel in good order instead of ending the process at once.
     pub(super) fn hold(&self) {
         self.at_once.store(false, Ordering::SeqCst);
+    }
+
+    /// A wish to stop that every signal makes from here on.
+    pub(super) fn cancel(&self) -> Cancel {
+        Cancel::when(self.received.iter().map(|(_, flag)| Arc::clone(flag)))
     }
 
     /// The number of the signal that arrived, if one did.

@@ -144,6 +144,6 @@ impl<'a> Assembly<'a> {
         filter::check_whiteouts(&tree)?;
         let mut store = ContentStore::new();
         store.add(contents, count)?;
-        Ok(Source { tree, contents: store, description, notes: self.notes.into_lines(), paths })
+        Ok(Source { notes: self.notes.into_lines(), paths, ..Source::new(tree, store, description) })
     }
 }

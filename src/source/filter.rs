@@ -1,8 +1,8 @@
 //! What is left out and whose everything is: `--exclude`, `--owner`, `--map-ids`.
 
-use super::options::{IdMap, Options};
+use super::options::{Holes, IdMap, Options};
 use crate::error::{Error, Result, escape};
-use crate::tree::{Tree, TreeBuilder, Xattr};
+use crate::tree::{Metadata, Tree, TreeBuilder, Xattr};
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// `system.posix_acl_access` and `_default`, in the form of the system calls: version 2, then entries of tag (u16),
@@ -57,6 +57,35 @@ impl Filter {
     /// Whether the entry at `path` (no leading slash) is left out, and all that is in it.
     pub(super) fn excludes(&self, path: &[u8]) -> bool {
         self.globs.as_ref().is_some_and(|globs| !path.is_empty() && globs.is_match_candidate(&Candidate::from_bytes(path)))
+    }
+
+    /// Whether owners change.
+    pub(super) fn changes_metadata(&self) -> bool {
+        self.owner.is_some() || !self.map_ids.is_empty()
+    }
+
+    /// `tree` with its owners translated, and without holes where they are not kept.
+    pub(super) fn apply(&self, tree: &Tree, holes: Holes) -> Result<Tree> {
+        let mut builder = TreeBuilder::new();
+        builder.overlay(tree, 0)?;
+        // The numbers are not yet those of a frozen tree: nodes are found by their paths.
+        tree.walk(|path, id| {
+            let metadata = tree.node(id).metadata;
+            let (uid, gid) = self.owner(metadata.uid, metadata.gid).map_err(|error| error.at_path(path))?;
+            let Some((made, node)) = builder.get(path) else { return Ok(()) };
+            let (made, implied) = (made, node.implied);
+            let set =
+                tree.xattrs(metadata.xattrs).iter().cloned().map(|xattr| self.xattr(xattr)).collect::<Result<_>>().map_err(|error| error.at_path(path))?;
+            let xattrs = builder.intern_xattrs(set)?;
+            if !implied {
+                builder.set_metadata(made, Metadata { uid, gid, xattrs, ..metadata })?;
+            }
+            if holes == Holes::None {
+                builder.fill_holes(made);
+            }
+            Ok(())
+        })?;
+        builder.freeze()
     }
 
     /// `tree` without what is left out. Done on the whole tree and not entry by entry, because an archive can name
@@ -154,7 +183,7 @@ pub(super) fn check_whiteouts(tree: &Tree) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Metadata, NewNode};
+    use crate::tree::NewNode;
 
     fn filter(exclude: &[&str], map_ids: &[&str]) -> Filter {
         let exclude = exclude.iter().map(|pattern| (*pattern).to_string()).collect();

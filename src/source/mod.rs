@@ -3,6 +3,7 @@
 //! | source | how its contents are read |
 //! |---|---|
 //! | directory | each file when it is needed, checked to be as it was scanned |
+//! | disk image: raw or VHD, a partition of it | in place, through its filesystem (ext2, ext3, ext4, FAT) |
 //! | tar | in place, by position |
 //! | tar in gzip, zstd or xz; tar from a pipe | spooled once: memory, then an unnamed temporary file |
 //!
@@ -18,6 +19,8 @@ mod compressed;
 mod dir;
 mod filter;
 mod host;
+mod image;
+mod kind;
 mod oci;
 mod options;
 mod packed;
@@ -25,6 +28,7 @@ mod regular;
 mod tar;
 
 pub use host::HostFile;
+pub use image::DiskImage;
 pub use options::{Holes, IdMap, Limits, Options};
 
 use crate::content::ContentStore;
@@ -59,7 +63,16 @@ impl Source {
     /// ```
     #[must_use]
     pub fn new(tree: Tree, contents: ContentStore, description: impl Into<String>) -> Self {
-        Self { tree, contents, description: description.into(), notes: Vec::new(), paths: Vec::new() }
+        Self {
+            tree,
+            contents,
+            description: description.into(),
+            notes: Vec::new(),
+            paths: Vec::new(),
+            damage: Vec::new(),
+            unreadable: Vec::new(),
+            inodes: Vec::new(),
+        }
     }
 }
 
@@ -80,6 +93,12 @@ pub struct Source {
     pub notes: Vec<String>,
     /// The files and directories that it was read from, which no output may overwrite.
     pub paths: Vec<PathBuf>,
+    /// What of a damaged image is not in the tree, or not all of it ([`Options::keep_going`]).
+    pub damage: Vec<Error>,
+    /// What of an image is encrypted, by path: it stands in the tree, empty ([`Options::keep_going`]).
+    pub unreadable: Vec<Error>,
+    /// The inode of each node of the tree, where a filesystem was read as it is; else empty.
+    pub inodes: Vec<u32>,
 }
 
 /// Opens a directory or a tar (plain, gzip, zstd, xz) with default [`Options`].
@@ -90,18 +109,47 @@ pub fn open(path: impl AsRef<Path>) -> Result<Source> {
     open_with(path, &Options::default())
 }
 
-/// Opens a directory or a tar (plain, gzip, zstd, xz).
+/// Opens a directory, a tar (plain, gzip, zstd, xz) or a disk image; of an image the partition that `IMAGE:2` or
+/// `IMAGE:label` or [`Options::partition`] names, else the root. A path that exists as it is written is taken as it is.
+///
+/// What a file is, its first bytes tell, and a VHD's last ones: never its name, and nothing that lies inside a disk but what
+/// every disk has (a boot sector, a superblock). [`Options::input_format`] says that it is an image.
 ///
 /// # Errors
 /// Anything else at `path`; damaged, ambiguous or hostile archives, naming the entry and the offset in the unpacked
-/// archive; files that cannot be read; what is over [`Options::limits`].
+/// archive; files that cannot be read; images that are damaged, naming path and offset; what is over [`Options::limits`].
 pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Source> {
-    let path = path.as_ref();
+    let (path, selector) = image::split_selector(path.as_ref());
+    let path = path.as_path();
     let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
     let metadata = std::fs::metadata(path).map_err(|error| named(Error::io("cannot open", error)))?;
+    let selected = selector.is_some() || options.partition.is_some();
     if metadata.is_dir() {
-        return dir::open(path, options);
+        let no_image = || Err(named(Error::invalid("a partition was named, and this is a directory")));
+        return if selected { no_image() } else { dir::open(path, options) };
     }
+    if is_block_device(&metadata) || options.input_format.is_some() || kind::is_image(path)? {
+        let image = DiskImage::open(path, options.input_format)?;
+        return image::open(&image, selector.as_deref(), options).map_err(|error| in_source(error, path.as_os_str().as_encoded_bytes()));
+    }
+    if selected {
+        return Err(named(Error::invalid("a partition was named, and this is a tar")));
+    }
+    open_tar(path, options)
+}
+
+#[cfg(unix)]
+fn is_block_device(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_block_device(&metadata.file_type())
+}
+
+#[cfg(not(unix))]
+fn is_block_device(_metadata: &std::fs::Metadata) -> bool {
+    false
+}
+
+fn open_tar(path: &Path, options: &Options) -> Result<Source> {
+    let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
     let file = RegularFile::open(path)?;
     let mut head = [0; HEAD_BYTES];
     let count = usize::try_from(file.size()).unwrap_or(HEAD_BYTES).min(HEAD_BYTES);
@@ -161,7 +209,7 @@ pub fn layered(sources: Vec<Source>) -> Result<Source> {
     if sources.len() == 0 {
         return Ok(first);
     }
-    let Source { tree, mut contents, mut description, mut notes, mut paths } = first;
+    let Source { tree, mut contents, mut description, mut notes, mut paths, mut damage, mut unreadable, .. } = first;
     let mut builder = TreeBuilder::from_tree(tree);
     for upper in sources {
         let base = contents.add_store(&upper.contents)?;
@@ -169,8 +217,10 @@ pub fn layered(sources: Vec<Source>) -> Result<Source> {
         description = format!("{description} + {}", upper.description);
         notes.extend(upper.notes);
         paths.extend(upper.paths);
+        damage.extend(upper.damage);
+        unreadable.extend(upper.unreadable);
     }
-    Ok(Source { tree: builder.freeze()?, contents, description, notes, paths })
+    Ok(Source { tree: builder.freeze()?, contents, description, notes, paths, damage, unreadable, inodes: Vec::new() })
 }
 
 /// Whether no entry of `tree` belongs to root: a tree that somebody unpacked without being root, which will not boot

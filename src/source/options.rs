@@ -1,6 +1,7 @@
 //! What a caller may ask of a source, and the limits on what a hostile one may ask of us.
 
 use crate::error::{Error, Result};
+use crate::format::Format;
 use crate::text::{self, text_form, words};
 use crate::units::{GIB, KIB, MIB, TIB};
 use std::fmt;
@@ -42,6 +43,16 @@ pub struct Options {
     /// Directories only: threads that look at what is in them, the caller's among them (0 and 1 are the same). What is read
     /// does not depend on it. By default as many as the machine runs at once, 8 at most.
     pub threads: usize,
+    /// Images: their container; without it the magic tells.
+    pub input_format: Option<Format>,
+    /// Images: which partition, by number, by name in the GPT or by the filesystem's label. Without it the root.
+    pub partition: Option<String>,
+    /// Images: whether the other filesystems of the disk are taken in where the root's fstab has them, and the ESP: all of the
+    /// system as one tree. Else the one filesystem alone.
+    pub mounts: bool,
+    /// Images: take what can be read of one that is damaged or encrypted in part; [`Source::damage`](super::Source::damage) and
+    /// [`Source::unreadable`](super::Source::unreadable) say what could not. Else that is an error.
+    pub keep_going: bool,
     /// Limits on hostile input.
     pub limits: Limits,
 }
@@ -67,6 +78,10 @@ impl Default for Options {
             spool_folder: None,
             spool_memory_bytes: crate::content::SpoolOptions::default().memory_bytes,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(THREADS_MOST),
+            input_format: None,
+            partition: None,
+            mounts: false,
+            keep_going: false,
             limits: Limits::default(),
         }
     }

@@ -19,10 +19,12 @@
 mod batch;
 mod existing;
 mod feed;
+mod files;
 mod image;
 mod whole;
 
 pub use existing::{ChecksumOptions, ReadThrough, all_blocks, checksum_blocks, checksum_reader};
+pub use files::{WholeContents, hash_files};
 
 use crate::checksum::{BlockChecksums, BlockState, Digest, ZERO_BLOCK_DIGEST};
 use crate::content::{Ahead, Contents};
@@ -78,7 +80,11 @@ pub struct Progress {
 
 /// A wish to stop, made from anywhere. Clones are one wish.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    wished: Arc<AtomicBool>,
+    /// Others that mean the same, such as flags that signals set.
+    also: Arc<[Arc<AtomicBool>]>,
+}
 
 impl Cancel {
     /// No wish yet.
@@ -87,15 +93,21 @@ impl Cancel {
         Self::default()
     }
 
+    /// No wish yet; any of `flags` makes it too.
+    #[must_use]
+    pub fn when(flags: impl IntoIterator<Item = Arc<AtomicBool>>) -> Self {
+        Self { also: flags.into_iter().collect(), ..Self::default() }
+    }
+
     /// Wishes to stop.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.wished.store(true, Ordering::Relaxed);
     }
 
     /// Whether it was wished to stop.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.wished.load(Ordering::Relaxed) || self.also.iter().any(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// Stops here if it was wished.

@@ -95,6 +95,43 @@ pub mod attribute {
     pub const CASEFOLDED: u32 = 0x4000_0000;
     /// What trees keep.
     pub const KEPT: u32 = SETTABLE | ENCRYPTED | VERITY | CASEFOLDED;
+
+    /// Names of the bits that `chattr` sets, as archives have them (`SCHILY.fflags`; libarchive's where it has one), and of the
+    /// others as `lsattr -l` has them.
+    pub const NAMES: [(&str, u32); 17] = [
+        ("securedeletion", 0x1),
+        ("nounlink", 0x2),
+        ("compress", 0x4),
+        ("sync", 0x8),
+        ("schg", 0x10),
+        ("sappnd", 0x20),
+        ("nodump", 0x40),
+        ("noatime", 0x80),
+        ("journal-data", 0x4000),
+        ("notail", 0x8000),
+        ("dirsync", 0x1_0000),
+        ("topdir", 0x2_0000),
+        ("dax", 0x200_0000),
+        ("projinherit", 0x2000_0000),
+        ("encrypted", ENCRYPTED),
+        ("verity", VERITY),
+        ("casefold", CASEFOLDED),
+    ];
+
+    /// The names of all bits of `attributes` that have one.
+    #[must_use]
+    pub fn names(attributes: u32) -> Vec<&'static str> {
+        NAMES.iter().filter(|(_, bit)| attributes & bit != 0).map(|(name, _)| *name).collect()
+    }
+
+    /// The bits of names with commas between; `Err` has a name that is not known.
+    ///
+    /// # Errors
+    /// The first name that is not known.
+    pub fn from_names(names: &str) -> Result<u32, &str> {
+        let bit = |name: &str| NAMES.iter().find(|(known, _)| *known == name).map(|(_, bit)| *bit);
+        names.split(',').map(str::trim).filter(|name| !name.is_empty()).try_fold(0, |all, name| bit(name).map(|bit| all | bit).ok_or(name))
+    }
 }
 
 /// What a node is.

@@ -63,7 +63,7 @@ macro_rules! kernel {
             }
         }
 
-        /// Hashes one message at least, and as many as there are lanes at most, all of one length.
+        /// Hashes one message at least, and as many as there are lanes at most. It takes as long as the longest of them.
         #[target_feature(enable = $features)]
         pub(super) fn hash(messages: &[&[u8]], digests: &mut [crate::checksum::Digest]) {
             use crate::checksum::sha256::{
@@ -71,8 +71,6 @@ macro_rules! kernel {
                 lanes::AHEAD,
             };
             assert!((1..=$lanes).contains(&messages.len()) && messages.len() == digests.len(), "messages fit the lanes");
-            let len = messages[0].len();
-            assert!(messages.iter().all(|message| message.len() == len), "messages of one length");
             // Lanes without a message hash the first one again.
             let mut all = [messages[0]; $lanes];
             all[..messages.len()].copy_from_slice(messages);
@@ -82,20 +80,27 @@ macro_rules! kernel {
             for (state, word) in state.iter_mut().zip(H) {
                 *state = splat(word);
             }
-            let whole = len / CHUNK;
-            let tails = all.map(|message| padded(&message[whole * CHUNK..], len));
+            let wholes = all.map(|message| message.len() / CHUNK);
+            let tails = all.map(|message| padded(&message[message.len() / CHUNK * CHUNK..], message.len()));
+            let ends: [usize; $lanes] = std::array::from_fn(|lane| wholes[lane] + tails[lane].1 / CHUNK);
             let mut chunks = [&[0; CHUNK]; $lanes];
-            for at in 0..whole + tails[0].1 / CHUNK {
-                for (chunk, (message, (tail, _))) in chunks.iter_mut().zip(all.iter().zip(&tails)) {
-                    let rest = if at < whole { &message[at * CHUNK..] } else { &tail[(at - whole) * CHUNK..] };
-                    *chunk = rest.first_chunk().expect("the message or its tail has this chunk");
-                    prefetch(message.as_ptr().wrapping_add((at + AHEAD) * CHUNK));
+            let mut at = 0;
+            // To the end of the shortest message that is left, and so on.
+            while let Some(end) = ends.iter().copied().filter(|end| *end > at).min() {
+                while at < end {
+                    for (chunk, (message, ((tail, _), whole))) in chunks.iter_mut().zip(all.iter().zip(tails.iter().zip(&wholes))) {
+                        // Behind its end a lane hashes the end of its tail, which nobody looks at.
+                        let rest = if at < *whole { &message[at * CHUNK..] } else { &tail[(at - whole).min(1) * CHUNK..] };
+                        *chunk = rest.first_chunk().expect("the message or its tail has this chunk");
+                        prefetch(message.as_ptr().wrapping_add((at + AHEAD) * CHUNK));
+                    }
+                    compress(&mut state, load(&chunks));
+                    at += 1;
                 }
-                compress(&mut state, load(&chunks));
-            }
-            for (word, lanes) in state.map(|word| store(word)).iter().enumerate() {
-                for (digest, value) in digests.iter_mut().zip(lanes) {
-                    digest[word * 4..word * 4 + 4].copy_from_slice(&value.to_be_bytes());
+                for (word, lanes) in state.map(|word| store(word)).iter().enumerate() {
+                    for ((digest, value), _) in digests.iter_mut().zip(lanes).zip(&ends).filter(|(_, lane_end)| **lane_end == end) {
+                        digest[word * 4..word * 4 + 4].copy_from_slice(&value.to_be_bytes());
+                    }
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! SHA-256 (FIPS 180-4) of many messages of one length at once.
+//! SHA-256 (FIPS 180-4) of many messages at once.
 //!
 //! One stream of SHA-256 waits for itself; blocks of a disk are independent. So several messages are worked on together, in
 //! one of two ways: a message a vector lane, so that every instruction works on all of them; or, where the processor has
@@ -152,6 +152,41 @@ pub fn hash_blocks_with(kernel: Kernel, messages: &[&[u8]], digests: &mut [Diges
     let in_a_pass = messages.len().div_ceil(passes.max(1)).max(1);
     for (messages, digests) in messages.chunks(in_a_pass).zip(digests.chunks_mut(in_a_pass)) {
         hash_pass(kernel, messages, digests);
+    }
+}
+
+/// Writes the SHA-256 of `messages[i]`, of any lengths, to `digests[i]`. Messages of like lengths are worked on together; a pass
+/// takes as long as its longest message.
+///
+/// # Panics
+/// If there are not as many digests as messages.
+pub fn hash_messages(messages: &[&[u8]], digests: &mut [Digest]) {
+    hash_messages_with(Kernel::best(), messages, digests);
+}
+
+/// [`hash_messages`] with a kernel of one's choice; one that this processor lacks is replaced by the portable one.
+///
+/// # Panics
+/// Those of [`hash_messages`].
+pub fn hash_messages_with(kernel: Kernel, messages: &[&[u8]], digests: &mut [Digest]) {
+    assert_eq!(messages.len(), digests.len(), "a digest a message");
+    let kernel = if kernel.is_available() { kernel } else { Kernel::Portable };
+    let mut order: Vec<usize> = (0..messages.len()).collect();
+    order.sort_unstable_by_key(|at| messages[*at].len());
+    let mut some = [[0; 32]; MESSAGES_MAX];
+    for pass in order.chunks(kernel.lanes()) {
+        let mut together = [&[][..]; MESSAGES_MAX];
+        for (message, at) in together.iter_mut().zip(pass) {
+            *message = messages[*at];
+        }
+        let few = if pass.len() < kernel.lanes() { kernel.for_few(pass.len()) } else { kernel };
+        for (messages, digests) in together[..pass.len()].chunks(few.lanes()).zip(some.chunks_mut(few.lanes())) {
+            let count = messages.len();
+            hash_pass(few, messages, &mut digests[..count]);
+        }
+        for (at, digest) in pass.iter().zip(&some) {
+            digests[*at] = *digest;
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 /// `digest(State)`, and `compress` (FIPS 180-4, section 6.2.2: one chunk of every stream).
 macro_rules! streams {
     ($features:literal) => {
-        /// Hashes one message at least and [`STREAMS`] at most, all of one length. As many streams run as there are messages.
+        /// Hashes one message at least and [`STREAMS`] at most. As many streams run as there are messages.
         #[target_feature(enable = $features)]
         pub(super) fn hash(messages: &[&[u8]], digests: &mut [crate::checksum::Digest]) {
             match messages.len() {
@@ -19,24 +19,29 @@ macro_rules! streams {
         fn hash_streams<const N: usize>(messages: &[&[u8]], digests: &mut [crate::checksum::Digest]) {
             use crate::checksum::sha256::fips::{CHUNK, padded};
             let messages: [&[u8]; N] = messages.try_into().expect("a message a stream");
-            let len = messages[0].len();
-            assert!(messages.iter().all(|message| message.len() == len), "messages of one length");
             assert!(digests.len() == N, "a digest a message");
 
             // Plain loops: what closures hold does not become part of a function with `target_feature`.
             let mut states = [initial(); N];
-            let whole = len / CHUNK;
-            let tails = messages.map(|message| padded(&message[whole * CHUNK..], len));
+            let wholes = messages.map(|message| message.len() / CHUNK);
+            let tails = messages.map(|message| padded(&message[message.len() / CHUNK * CHUNK..], message.len()));
+            let ends: [usize; N] = std::array::from_fn(|stream| wholes[stream] + tails[stream].1 / CHUNK);
             let mut chunks = [&[0; CHUNK]; N];
-            for at in 0..whole + tails[0].1 / CHUNK {
-                for (chunk, (message, (tail, _))) in chunks.iter_mut().zip(messages.iter().zip(&tails)) {
-                    let rest = if at < whole { &message[at * CHUNK..] } else { &tail[(at - whole) * CHUNK..] };
-                    *chunk = rest.first_chunk().expect("the message or its tail has this chunk");
+            let mut at = 0;
+            // To the end of the shortest message that is left, and so on.
+            while let Some(end) = ends.iter().copied().filter(|end| *end > at).min() {
+                while at < end {
+                    for (chunk, (message, ((tail, _), whole))) in chunks.iter_mut().zip(messages.iter().zip(tails.iter().zip(&wholes))) {
+                        // Behind its end a stream hashes the end of its tail, which nobody looks at.
+                        let rest = if at < *whole { &message[at * CHUNK..] } else { &tail[(at - whole).min(1) * CHUNK..] };
+                        *chunk = rest.first_chunk().expect("the message or its tail has this chunk");
+                    }
+                    compress(&mut states, &chunks);
+                    at += 1;
                 }
-                compress(&mut states, &chunks);
-            }
-            for (digest, state) in digests.iter_mut().zip(states) {
-                *digest = finish(state);
+                for ((digest, state), _) in digests.iter_mut().zip(states).zip(&ends).filter(|(_, stream_end)| **stream_end == end) {
+                    *digest = finish(state);
+                }
             }
         }
     };

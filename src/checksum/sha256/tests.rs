@@ -112,3 +112,20 @@ fn few_messages_go_to_a_kernel_of_this_processor() {
 fn messages_of_two_lengths_are_a_mistake_of_the_caller() {
     hash_blocks(&[&[0; 3], &[0; 4]], &mut [[0; 32]; 2]);
 }
+
+/// Messages of lengths that end at every turn of the padding, alone and among much longer ones.
+#[test]
+fn every_kernel_agrees_with_sha2_on_messages_of_different_lengths() {
+    let lengths: Vec<usize> = if cfg!(miri) { vec![0, 130, 55, 64] } else { (0..140).rev().chain([5000, 0, 63, 64, 65, 119, 120, 100_000, 1, 4096]).collect() };
+    let messages: Vec<_> = lengths.iter().enumerate().map(|(number, len)| message(number, *len)).collect();
+    let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    let expected: Vec<Digest> = messages.iter().map(|message| Sha256::digest(message).into()).collect();
+    for kernel in kernels() {
+        for count in if cfg!(miri) { vec![3] } else { vec![0, 1, 2, 5, 9, 17, messages.len()] } {
+            let from = messages.len() - count;
+            let mut digests = vec![[0xee; 32]; count];
+            hash_messages_with(kernel, &messages[from..], &mut digests);
+            assert!(digests == expected[from..], "{kernel:?}, the last {count} messages");
+        }
+    }
+}

@@ -102,6 +102,11 @@ fn index_member(scanner: &mut Scanner<'_>, member: &mut Member, assembly: &mut A
     assembly.add(path, raw, node).map(drop)
 }
 
+/// Whether `head`, the first bytes of a file, begins with a tar's header.
+pub(super) fn is_header(head: &[u8]) -> bool {
+    head.first_chunk::<{ format::BLOCK }>().is_some_and(|block| format::checksum_matches(block) && block.iter().any(|byte| *byte != 0))
+}
+
 /// Refuses other archives by name.
 pub(super) fn check_magic(head: &[u8]) -> Result<()> {
     let known: [(&[u8], &str); 12] = [
@@ -119,7 +124,9 @@ pub(super) fn check_magic(head: &[u8]) -> Result<()> {
         (b"\xed\xab\xee\xdb", "an RPM package"),
     ];
     match known.iter().find(|(magic, _)| head.starts_with(magic)) {
-        Some((_, what)) => Err(Error::unsupported(format!("this is {what}; a source is a directory or a tar (plain, gzip, zstd, xz)"))),
+        Some((_, what)) => {
+            Err(Error::unsupported(format!("this is {what}; a source is a directory, a tar (plain, gzip, zstd, xz) or a disk image (raw, VHD)")))
+        }
         None => Ok(()),
     }
 }

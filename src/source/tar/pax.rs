@@ -12,7 +12,7 @@ use super::sparse::SparseRecords;
 use crate::checksum::base64_decode;
 use crate::error::{Error, Result, escape};
 use crate::source::assembly::Notes;
-use crate::tree::{Timestamp, Xattr};
+use crate::tree::{Timestamp, Xattr, attribute};
 use std::collections::HashSet;
 
 /// Keywords that say nothing that a tree keeps: names of owners (numbers rule), other times, comments, where the
@@ -72,6 +72,10 @@ pub(super) struct Records {
     pub(super) devminor: Option<u32>,
     /// `SCHILY.filetype`, the one way in which a tar can hold a socket.
     pub(super) is_socket: bool,
+    /// `SCHILY.fflags`: what `chattr` sets.
+    pub(super) attributes: Option<u32>,
+    /// `ROOTVOL.project`, our own: no tar has a word for it.
+    pub(super) project: Option<u32>,
     pub(super) sparse: SparseRecords,
     /// From `SCHILY.xattr.`, `SCHILY.acl.` and `RHT.security.selinux`.
     xattrs: Vec<Xattr>,
@@ -123,12 +127,16 @@ impl Records {
             b"SCHILY.acl.ace" => return Err(Error::unsupported("an NFSv4 ACL; Linux filesystems hold POSIX ACLs only")),
             // GNU tar's; the attribute itself ends in NUL as the kernel has it.
             b"RHT.security.selinux" => self.xattrs.push(Xattr::new("security.selinux", [value, b"\0"].concat())),
-            b"SCHILY.fflags" if !value.is_empty() => notes.add("file flags (chattr) are not kept", entry),
+            b"SCHILY.fflags" => match std::str::from_utf8(value).map_err(|_| "?").and_then(attribute::from_names) {
+                Ok(attributes) if attributes & !attribute::SETTABLE == 0 => self.attributes = Some(attributes),
+                _ => notes.add("file flags that chattr does not set are not kept", entry),
+            },
+            b"ROOTVOL.project" => self.project = Some(small(value)?),
             b"SCHILY.realsize" => return Err(Error::unsupported("star's own form of sparse files")),
             _ if keyword.starts_with(b"GNU.volume.") || keyword.starts_with(b"GNU.dumpdir") => {
                 return Err(Error::unsupported("a part of a multi-volume or incremental archive"));
             }
-            _ if PASSED_OVER.contains(&keyword) || keyword == b"SCHILY.fflags" => {}
+            _ if PASSED_OVER.contains(&keyword) => {}
             _ => notes.add(&format!("the pax record \"{}\" is not known and not kept", escape(keyword)), entry),
         }
         Ok(())

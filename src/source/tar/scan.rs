@@ -278,7 +278,8 @@ fn metadata(header: &Header, records: &Records) -> Result<Metadata> {
             Timestamp::from_seconds(i64::try_from(seconds).map_err(|_| Error::corrupt(format!("the field mtime is {seconds}")))?)
         }
     };
-    Ok(Metadata { mode, uid, gid, mtime, ..Metadata::default() })
+    let (attributes, project) = (records.attributes.unwrap_or(0), records.project.unwrap_or(0));
+    Ok(Metadata { mode, uid, gid, mtime, attributes, project, ..Metadata::default() })
 }
 
 fn device(header: &Header, records: &Records) -> Result<Device> {

@@ -226,6 +226,11 @@ impl TreeBuilder {
     /// As for paths in [`TreeBuilder::add`]; the root cannot be removed.
     pub fn remove(&mut self, path: impl AsRef<[u8]>) -> Result<bool> {
         let Some(entry) = self.find_path(path.as_ref())? else { return Ok(false) };
+        self.remove_entry(entry);
+        Ok(true)
+    }
+
+    fn remove_entry(&mut self, entry: usize) {
         let Entry { parent, name, .. } = self.entries[entry];
         let hash = self.hash(parent, self.slice(name));
         if let Ok(found) = self.index.find_entry(hash.spread(), |indexed| index_of(indexed.position) == entry) {
@@ -233,7 +238,6 @@ impl TreeBuilder {
         }
         self.forget_last_folder();
         self.entries[entry].node = NodeId::ROOT;
-        Ok(true)
     }
 
     /// The node at `path`, following links in its parents but not the last part.
@@ -269,6 +273,16 @@ impl TreeBuilder {
         Ok(())
     }
 
+    /// Makes all of a file data; nothing for anything else.
+    ///
+    /// # Panics
+    /// If `id` is of another tree.
+    pub fn fill_holes(&mut self, id: NodeId) {
+        if let NodeKind::File(file) = &mut self.nodes[id.index()].kind {
+            file.holes = HolesId::NONE;
+        }
+    }
+
     /// Lays `upper` over this tree. `content_base` is what its content numbers are raised by.
     ///
     /// # Errors
@@ -282,11 +296,42 @@ impl TreeBuilder {
     /// # Errors
     /// As [`TreeBuilder::add`].
     pub fn overlay_beneath(&mut self, upper: &Tree, directory: NodeId, content_base: u32) -> Result<()> {
+        self.lay(upper, directory, b"", content_base)
+    }
+
+    /// Lays `upper` over this tree with its root at `place`, which is made where it is missing and keeps its metadata. Gives
+    /// whether something was there, which is gone then: a mounted filesystem hides what is beneath its mount point.
+    ///
+    /// # Errors
+    /// As [`TreeBuilder::add`]; a place that is no directory.
+    pub fn mount(&mut self, upper: &Tree, place: impl AsRef<[u8]>, content_base: u32) -> Result<bool> {
+        let place = place.as_ref();
+        let directory = self.resolve_directory(&split_path(place)?).map_err(|error| error.at_path(place))?;
+        let hidden: Vec<usize> = (0..self.entries.len()).filter(|at| self.entries[*at].parent == directory && self.entries[*at].node != NodeId::ROOT).collect();
+        for entry in &hidden {
+            self.remove_entry(*entry);
+        }
+        self.lay(upper, NodeId::ROOT, place, content_base)?;
+        Ok(!hidden.is_empty())
+    }
+
+    /// Lays what is beneath `directory` of `upper` over what is beneath `into`.
+    fn lay(&mut self, upper: &Tree, directory: NodeId, into: &[u8], content_base: u32) -> Result<()> {
         const NOT_YET: NodeId = NodeId(u32::MAX);
         let mut numbers = vec![NOT_YET; upper.node_count()];
+        let mut whole = into.to_vec();
         upper.walk_beneath(directory, |path, id| {
+            let path = if into.is_empty() {
+                path
+            } else {
+                whole.truncate(into.len());
+                whole.push(b'/');
+                whole.extend_from_slice(path);
+                &whole
+            };
+            let is_top = path.len() <= into.len() + 1 && id == directory;
             let node = upper.node(id);
-            if node.is_directory() && (node.implied || (path.is_empty() && !self.nodes[0].implied)) {
+            if node.is_directory() && (node.implied || (is_top && !(into.is_empty() && self.nodes[0].implied))) {
                 // Resolving makes what is missing and leaves what is there.
                 self.resolve_directory(&split_path(path)?).map_err(|error| error.at_path(path))?;
                 return Ok(());

@@ -1,0 +1,108 @@
+//! The other filesystems of a disk where its root mounts them: so that all of an image comes as one tree.
+
+use super::{DiskImage, Options, Source, of_filesystem, read_options};
+use crate::content::Contents as _;
+use crate::error::{Error, Result, escape};
+use crate::report::PartitionSummary;
+use crate::tree::{NodeKind, TreeBuilder};
+use crate::units::usize_of;
+
+/// The longest fstab that is read.
+const FSTAB_MAX_BYTES: u64 = 1 << 20;
+/// Where the ESP is mounted if fstab does not say it: the first of these directories that there is.
+const ESP_MOUNT_POINTS: [&str; 2] = ["boot/efi", "efi"];
+
+/// Lays the filesystems of `image` over `source`, its partition `root`, where fstab(5) has them; the ESP also where it does not.
+pub(super) fn lay_over(image: &DiskImage, root: u32, source: Source, options: &Options) -> Result<Source> {
+    let mut mounts = of_fstab(image, root, &source)?;
+    let esp = image.partitions().iter().find(|partition| partition.partition_type == "esp" && partition.number != root && partition.filesystem.is_some());
+    if let Some(esp) = esp.filter(|esp| mounts.iter().all(|(number, _)| *number != esp.number)) {
+        let place = ESP_MOUNT_POINTS.iter().find(|place| source.tree.resolve(place).is_some_and(|id| source.tree.node(id).is_directory()));
+        mounts.push((esp.number, place.unwrap_or(&ESP_MOUNT_POINTS[0]).as_bytes().to_vec()));
+    }
+    if mounts.is_empty() {
+        return Ok(source);
+    }
+    // A mount point above another one first.
+    mounts.sort_by(|a, b| a.1.cmp(&b.1));
+    let Source { tree, mut contents, description, mut notes, paths, mut damage, mut unreadable, .. } = source;
+    let mut builder = TreeBuilder::from_tree(tree);
+    for (number, place) in mounts {
+        let read = image.read_known(number, &read_options(options))?;
+        let upper = of_filesystem(image, number, read, options)?;
+        let base = contents.add_store(&upper.contents)?;
+        let hides = builder.mount(&upper.tree, &place, base)?;
+        notes.push(format!("partition {number} is taken as /{}{}", escape(&place), if hides { "; what the root has beneath is hidden by it" } else { "" }));
+        let beneath = |error: Error| error.within(format!("/{}", escape(&place)));
+        damage.extend(upper.damage.into_iter().map(beneath));
+        unreadable.extend(upper.unreadable.into_iter().map(beneath));
+    }
+    Ok(Source { tree: builder.freeze()?, contents, description, notes, paths, damage, unreadable, inodes: Vec::new() })
+}
+
+/// The partitions of this disk that fstab mounts, with their places.
+fn of_fstab(image: &DiskImage, root: u32, source: &Source) -> Result<Vec<(u32, Vec<u8>)>> {
+    let Some(id) = source.tree.resolve("etc/fstab") else { return Ok(Vec::new()) };
+    let NodeKind::File(file) = source.tree.node(id).kind else { return Ok(Vec::new()) };
+    let mut text = vec![0; usize_of(file.length.min(FSTAB_MAX_BYTES))];
+    source.contents.read_exact_at(file.content, 0, &mut text)?;
+    let mut mounts: Vec<(u32, Vec<u8>)> = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+        let (Some(what), Some(place)) = (fields.next(), fields.next()) else { continue };
+        if what.starts_with(b"#") || !place.starts_with(b"/") || place == b"/" {
+            continue;
+        }
+        let meant = image.partitions().iter().find(|partition| partition.filesystem.is_some() && is_named(partition, what));
+        let Some(number) = meant.map(|partition| partition.number).filter(|number| *number != root) else { continue };
+        let place: Vec<u8> = unescape(place).split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/');
+        // `..` and the like are nothing that a mount point has.
+        if crate::tree::split_path(&place).is_ok() && mounts.iter().all(|(other, _)| *other != number) {
+            mounts.push((number, place));
+        }
+    }
+    Ok(mounts)
+}
+
+/// Whether the first field of an fstab line means this partition.
+fn is_named(partition: &PartitionSummary, what: &[u8]) -> bool {
+    let Ok(what) = std::str::from_utf8(what) else { return false };
+    let Some((tag, value)) = what.split_once('=') else { return false };
+    let value = value.trim_matches('"');
+    let filesystem = partition.filesystem.as_ref();
+    match tag {
+        "UUID" => filesystem.is_some_and(|filesystem| filesystem.uuid.eq_ignore_ascii_case(value)),
+        "LABEL" => filesystem.is_some_and(|filesystem| !value.is_empty() && filesystem.label == value),
+        "PARTUUID" => partition.guid.is_some_and(|guid| guid.to_string().eq_ignore_ascii_case(value)),
+        "PARTLABEL" => !value.is_empty() && partition.label.as_deref() == Some(value),
+        _ => false,
+    }
+}
+
+/// fstab(5) writes blanks in paths as `\040` and so on.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        match (first, behind) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = after;
+            }
+            _ => out.push(*first),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_in_mount_points_are_read() {
+        assert_eq!(unescape(b"/mnt/a\\040b\\134"), b"/mnt/a b\\");
+        assert_eq!(unescape(b"/a\\04"), b"/a\\04");
+    }
+}
