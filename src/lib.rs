@@ -43,6 +43,7 @@ pub mod boot;
 pub mod build;
 pub mod checksum;
 pub mod content;
+pub mod diff;
 pub mod disk;
 pub mod error;
 pub mod extract;
@@ -62,6 +63,7 @@ pub mod source;
 pub mod stream;
 pub mod tree;
 pub mod units;
+pub mod verify;
 
 mod crc;
 mod text;

@@ -35,6 +35,13 @@ pub(super) enum Command {
     Cat(CatArgs),
     /// Take entries out of a source, into a directory or a tar.
     Extract(ExtractArgs),
+    /// Say what differs between two sources, and between two images block by block. A report, a block list or an index of files can
+    /// stand for an image. Exit code 1 where something does.
+    Diff(DiffArgs),
+    /// Check that an image is what its report or block list says, and that its filesystems are sound. Exit code 1 where not.
+    Verify(VerifyArgs),
+    /// Write the disk of an image in another format, or larger.
+    Convert(ConvertArgs),
     /// Compute the block checksums of an image and their aggregate, as the EBS direct API takes them.
     Checksum(ChecksumArgs),
 }
@@ -135,33 +142,8 @@ pub(super) struct BuildArgs {
     /// The image to write; `-` is standard output.
     #[arg(short, long, value_name = "OUT")]
     pub(super) output: OsString,
-    /// Replace an existing output.
-    #[arg(long)]
-    pub(super) force: bool,
-    /// Write to the block device that OUT names, in place.
-    #[arg(long)]
-    pub(super) device: bool,
-    /// Threads that read, hash and encode [default: what there is].
-    #[arg(long, value_name = "N")]
-    pub(super) threads: Option<usize>,
-    /// Compute the SHA-256 of the image file too: one serial stream over every byte.
-    #[arg(long)]
-    pub(super) file_sha256: bool,
-    /// Write the report here in place of OUT.report.json.
-    #[arg(long, value_name = "FILE")]
-    pub(super) report: Option<PathBuf>,
-    /// Write the block checksums here in place of OUT.blocks.jsonl.
-    #[arg(long, value_name = "FILE")]
-    pub(super) blocks: Option<PathBuf>,
-    /// Write the import documents into this folder in place of beside OUT.
-    #[arg(long, value_name = "DIR")]
-    pub(super) manifests: Option<PathBuf>,
-    /// Print the report as JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Print nothing but errors.
-    #[arg(long, short)]
-    pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) writing: WritingArgs,
 }
 
 #[derive(Debug, Args)]
@@ -272,6 +254,108 @@ pub(super) struct ExtractArgs {
     #[arg(long)]
     pub(super) force: bool,
     /// Print as JSON what was done.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print nothing but errors.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    /// The old side: a source, or a report, a block list or an index of files.
+    #[arg(value_name = "OLD")]
+    pub(super) old: OsString,
+    /// The new side.
+    #[arg(value_name = "NEW")]
+    pub(super) new: OsString,
+    #[command(flatten)]
+    pub(super) reading: ReadingArgs,
+    /// Threads that hash [default: what there is].
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<usize>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// The image.
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: PathBuf,
+    /// The report (with the block list beside it) or the block list.
+    #[arg(value_name = "REPORT|BLOCKS", required_unless_present = "fs")]
+    pub(super) expected: Option<PathBuf>,
+    /// Read and check the filesystems too.
+    #[arg(long)]
+    pub(super) fs: bool,
+    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) input_format: Option<Format>,
+    /// Threads that read and hash [default: what there is].
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<usize>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print nothing but errors: the exit code says it.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConvertArgs {
+    /// The image, or `-` for standard input (raw), which is spooled.
+    #[arg(value_name = "IN")]
+    pub(super) input: PathBuf,
+    /// The image to write; `-` is standard output.
+    #[arg(value_name = "OUT")]
+    pub(super) output: OsString,
+    /// Format of the new image: raw, vhd (dynamic) or vhd-fixed; without it the output's extension tells, else raw.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<Format>,
+    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) input_format: Option<Format>,
+    /// Grow the disk to this size; a GPT's backup moves to its end.
+    #[arg(long, value_name = "SIZE")]
+    pub(super) resize: Option<Size>,
+    /// Folder for standard input's spool.
+    #[arg(long, value_name = "DIR")]
+    pub(super) spool_dir: Option<PathBuf>,
+    /// Name of the image, for its report.
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    pub(super) writing: WritingArgs,
+}
+
+/// How an image is written; the same for all commands that write one.
+#[derive(Debug, Args)]
+pub(super) struct WritingArgs {
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Write to the block device that OUT names, in place.
+    #[arg(long)]
+    pub(super) device: bool,
+    /// Threads that read, hash and encode [default: what there is].
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<usize>,
+    /// Compute the SHA-256 of the image file too: one serial stream over every byte.
+    #[arg(long)]
+    pub(super) file_sha256: bool,
+    /// Write the report here in place of OUT.report.json.
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    /// Write the block checksums here in place of OUT.blocks.jsonl.
+    #[arg(long, value_name = "FILE")]
+    pub(super) blocks: Option<PathBuf>,
+    /// Write the import documents into this folder in place of beside OUT.
+    #[arg(long, value_name = "DIR")]
+    pub(super) manifests: Option<PathBuf>,
+    /// Print the report as JSON.
     #[arg(long)]
     pub(super) json: bool,
     /// Print nothing but errors.

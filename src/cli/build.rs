@@ -1,9 +1,10 @@
 //! `rootvol build` and `rootvol plan`.
 
-use super::args::{BuildArgs, ImageArgs, PlanArgs};
+use super::args::{BuildArgs, ImageArgs, PlanArgs, WritingArgs};
 use super::progress::Bar;
 use super::show::{self, as_usage};
 use super::signals::Signals;
+use super::source::SPOOL_FOLDER;
 use crate::build::{self, Built, Companions, Target};
 use crate::disk::{Disk, WriteOptions};
 use crate::error::{Error, ErrorKind, Result, escape};
@@ -20,9 +21,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What a folder of temporary files is called where nothing better is known: on a disk, unlike /tmp on many machines.
-const SPOOL_FOLDER: &str = "/var/tmp";
-
 pub(super) fn plan(args: &PlanArgs) -> Result<()> {
     let recipe = describe(&args.image)?;
     let format = format_of(&args.image, &recipe);
@@ -35,59 +33,93 @@ pub(super) fn plan(args: &PlanArgs) -> Result<()> {
 
 pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
     let start = Instant::now();
-    let threads = match args.threads {
-        Some(0) => return Err(Error::new(ErrorKind::Usage, "0 threads; at least 1 was expected for --threads")),
-        threads => threads,
-    };
-    let to_stdout = args.output == OsStr::new("-");
-    let path = Path::new(&args.output);
-    if to_stdout && io::stdout().is_terminal() {
-        return Err(Error::new(ErrorKind::Usage, "an image is not for a terminal; send standard output to a file or a pipe"));
-    }
-    if to_stdout && args.device {
-        return Err(Error::new(ErrorKind::Usage, "standard output is no block device: --device goes with -o /dev/…"));
-    }
+    let to = Destination::new(&args.output, &args.writing)?;
     let recipe = describe(&args.image)?;
-    let format = match format_of(&args.image, &recipe) {
-        Some(format) if args.device && args.image.format.is_some() && format != Format::Raw => {
-            return Err(Error::new(ErrorKind::Usage, format!("a block device holds the disk itself, format raw; {format} was asked for")));
-        }
-        _ if args.device => Format::Raw,
-        format => format.or_else(|| Format::from_extension(path)).unwrap_or(Format::Raw),
-    };
-    if !to_stdout && !args.device {
-        refuse_early(path, args.force)?;
-    }
-    let beside = path.parent().filter(|folder| !to_stdout && !args.device && !folder.as_os_str().is_empty());
-    let disk = plan_disk(&recipe, &args.image, threads, beside.unwrap_or(Path::new(if to_stdout || args.device { SPOOL_FOLDER } else { "." })))?;
+    let format = to.format(args.image.format, format_of(&args.image, &recipe))?;
+    let disk = plan_disk(&recipe, &args.image, args.writing.threads, to.folder())?;
+    write(&disk, &to, format, &recipe.ami.unwrap_or_default(), signals, start)
+}
 
-    let bar = Bar::new(args.quiet);
+/// Where an image goes, and how.
+pub(super) struct Destination<'a> {
+    output: &'a OsStr,
+    writing: &'a WritingArgs,
+    to_stdout: bool,
+}
+
+impl<'a> Destination<'a> {
+    /// Checks what stands in the way, before the long work.
+    pub(super) fn new(output: &'a OsStr, writing: &'a WritingArgs) -> Result<Self> {
+        if writing.threads == Some(0) {
+            return Err(Error::new(ErrorKind::Usage, "0 threads; at least 1 was expected for --threads"));
+        }
+        let to_stdout = output == OsStr::new("-");
+        if to_stdout && io::stdout().is_terminal() {
+            return Err(Error::new(ErrorKind::Usage, "an image is not for a terminal; send standard output to a file or a pipe"));
+        }
+        if to_stdout && writing.device {
+            return Err(Error::new(ErrorKind::Usage, "standard output is no block device: --device goes with -o /dev/…"));
+        }
+        Ok(Self { output, writing, to_stdout })
+    }
+
+    fn path(&self) -> &'a Path {
+        Path::new(self.output)
+    }
+
+    /// The format: `asked` by the command line, else the one that `known` has, else the one that the output's extension stands for.
+    pub(super) fn format(&self, asked: Option<Format>, known: Option<Format>) -> Result<Format> {
+        let format = match known.or(asked) {
+            Some(format) if self.writing.device && asked.is_some() && format != Format::Raw => {
+                return Err(Error::new(ErrorKind::Usage, format!("a block device holds the disk itself, format raw; {format} was asked for")));
+            }
+            _ if self.writing.device => Format::Raw,
+            format => format.or_else(|| Format::from_extension(self.path())).unwrap_or(Format::Raw),
+        };
+        if !self.to_stdout && !self.writing.device {
+            refuse_early(self.path(), self.writing.force)?;
+        }
+        Ok(format)
+    }
+
+    /// The folder that has room for the output, and so for a spool file.
+    pub(super) fn folder(&self) -> &'a Path {
+        let is_file = !self.to_stdout && !self.writing.device;
+        let beside = self.path().parent().filter(|folder| is_file && !folder.as_os_str().is_empty());
+        beside.unwrap_or(Path::new(if is_file { "." } else { SPOOL_FOLDER }))
+    }
+}
+
+/// Writes a planned disk with its companions and says what was done.
+pub(super) fn write(disk: &Disk, to: &Destination<'_>, format: Format, ami: &manifest::Ami, signals: &Signals, start: Instant) -> Result<()> {
+    let Destination { writing, to_stdout, .. } = *to;
+    let path = to.path();
+    let bar = Bar::new(writing.quiet);
     // A pipe has nothing to clean up, and its reader may never let a write return.
     if to_stdout {
-        refuse_open_input(&disk, "/dev/stdout")?;
+        refuse_open_input(disk, "/dev/stdout")?;
     } else {
         signals.hold();
     }
-    let mut options = WriteOptions { force: args.force, ..WriteOptions::default() };
-    options.stream.file_sha256 = args.file_sha256;
-    if let Some(threads) = threads {
+    let mut options = WriteOptions { force: writing.force, ..WriteOptions::default() };
+    options.stream.file_sha256 = writing.file_sha256;
+    if let Some(threads) = writing.threads {
         options.stream.threads = threads;
     }
     options.progress = Box::new(|progress: &Progress| {
         bar.show(progress);
         if signals.received().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    let companions = Companions { report: args.report.clone(), blocks: args.blocks.clone(), manifests: args.manifests.clone() };
-    let target = match (to_stdout, args.device) {
+    let companions = Companions { report: writing.report.clone(), blocks: writing.blocks.clone(), manifests: writing.manifests.clone() };
+    let target = match (to_stdout, writing.device) {
         (true, _) => Target::Stream(io::stdout().lock()),
         (false, true) => Target::Device(path),
         (false, false) => Target::File(path),
     };
-    let ami = recipe.ami.unwrap_or_default();
-    let built = build::build(&disk, target, format, &ami, &companions, options);
+    let built = build::build(disk, target, format, ami, &companions, options);
     bar.clear();
     let built = built?;
-    if args.json {
+    if writing.json {
         let json = built.report.to_json();
         return if to_stdout {
             show::say(json.trim_end());
@@ -96,12 +128,12 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
             show::text(&json)
         };
     }
-    if args.quiet {
+    if writing.quiet {
         return Ok(());
     }
     let image = if to_stdout { PathBuf::from("image") } else { path.to_path_buf() };
     let mut said = summary(&built, &image, start.elapsed());
-    said.push_str(&next(&built.report, &image, &ami));
+    said.push_str(&next(&built.report, &image, ami));
     if to_stdout {
         show::say(said.trim_end());
         Ok(())
@@ -164,7 +196,7 @@ fn open(source: &OsStr, options: &source::Options) -> Result<Source> {
 }
 
 /// The build's own time, by the convention of reproducible-builds.org.
-fn source_date_epoch() -> Result<Option<i64>> {
+pub(super) fn source_date_epoch() -> Result<Option<i64>> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
     let seconds = text.to_str().and_then(|text| text.parse().ok());
     let bad = || Error::invalid(format!("SOURCE_DATE_EPOCH is {}; seconds since 1970 were expected", escape(text.as_encoded_bytes())));

@@ -3,6 +3,8 @@
 mod args;
 mod build;
 mod checksum;
+mod convert;
+mod diff;
 mod exit;
 mod extract;
 mod inspect;
@@ -11,6 +13,7 @@ mod progress;
 mod show;
 mod signals;
 mod source;
+mod verify;
 
 use args::{Cli, Command};
 use clap::Parser as _;
@@ -30,7 +33,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let signals = signals::Signals::install();
     // Commands that compare and judge have an exit code of their own for what they find, and another one for what they cannot do.
-    let judges = false;
+    let judges = matches!(cli.command, Command::Diff(_) | Command::Verify(_));
     let outcome = match cli.command {
         Command::Build(args) => build::build(&args, &signals).map(|()| Exit::Done),
         Command::Plan(args) => build::plan(&args).map(|()| Exit::Done),
@@ -38,6 +41,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Ls(args) => ls::ls(&args, &signals),
         Command::Cat(args) => ls::cat(&args, &signals),
         Command::Extract(args) => extract::extract(&args, &signals),
+        Command::Diff(args) => diff::diff(&args, &signals),
+        Command::Verify(args) => verify::verify(&args, &signals),
+        Command::Convert(args) => convert::convert(&args, &signals).map(|()| Exit::Done),
         Command::Checksum(args) => checksum::checksum(&args, &signals).map(|()| Exit::Done),
     };
     let exit = outcome.unwrap_or_else(|error| {

@@ -8,6 +8,7 @@
 //! ├ GPT ─┼─ ESP (FAT) ──┼─ root (ext4), last so that it can grow ──┼─ GPT ┤
 //! ```
 
+mod existing;
 mod label;
 mod place;
 mod plan;
@@ -16,6 +17,7 @@ mod spec;
 mod write;
 
 pub use crate::stream::OnProgress;
+pub use existing::ImageOptions;
 pub use spec::{
     BootMode, DEFAULT_ALIGN_SIZE, DEFAULT_EPOCH, DEFAULT_FREE, DiskSize, DiskSpec, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, FilesystemKind,
     PARTITION_ALIGN_BYTES, PartitionSize, PartitionSpec,

@@ -148,6 +148,31 @@ fn is_block_device(_metadata: &std::fs::Metadata) -> bool {
     false
 }
 
+/// Opens what lies at `path` as a disk image, if it is one and all of it is meant: no partition is selected.
+///
+/// # Errors
+/// As [`open_with`].
+pub fn open_whole_image(path: impl AsRef<Path>, options: &Options) -> Result<Option<DiskImage>> {
+    let (path, selector) = image::split_selector(path.as_ref());
+    let metadata = std::fs::metadata(&path).map_err(|error| Error::io("cannot open", error).at_path(path.as_os_str().as_encoded_bytes()))?;
+    if selector.is_some() || options.partition.is_some() || metadata.is_dir() {
+        return Ok(None);
+    }
+    if is_block_device(&metadata) || options.input_format.is_some() || kind::is_image(&path)? {
+        DiskImage::open(&path, options.input_format).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Reads the partition of an opened image that [`Options::partition`] names, else its root, as a source.
+///
+/// # Errors
+/// As [`open_with`].
+pub fn open_image(image: &DiskImage, options: &Options) -> Result<Source> {
+    image::open(image, None, options)
+}
+
 fn open_tar(path: &Path, options: &Options) -> Result<Source> {
     let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
     let file = RegularFile::open(path)?;

@@ -5,12 +5,12 @@
 //! its blocks can be done by itself, by many processes or machines at once; [`BlockChecksums::merge`] joins the slices.
 
 use super::{Blocks, Cancel, Consumer, Fill, Filled, OnProgress, StreamOptions, stream};
-use crate::checksum::{BlockChecksums, BlockState};
-use crate::content::Contents;
+use crate::checksum::{BlockChecksums, BlockState, is_zero};
+use crate::content::{Contents, ReadAt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{DiskReader, Verbatim};
 use crate::layout::{AllocationMap, Layout, Segment, SegmentSource};
-use crate::units::{BLOCK_BYTES, BLOCK_LEN, BlockIndex, ContentId, u64_of};
+use crate::units::{BLOCK_BYTES, BLOCK_LEN, BlockIndex, ContentId, u64_of, usize_of};
 use std::fmt;
 use std::io::Read;
 use std::ops::{ControlFlow, Range};
@@ -86,6 +86,54 @@ pub fn checksum_reader(reader: impl Read + Send, options: ChecksumOptions<'_>) -
     let checksums = run(&reader, &AllocationMap::endless(), options)?;
     let size_bytes = reader.0.into_inner().unwrap_or_else(PoisonError::into_inner).done_bytes;
     Ok(ReadThrough { size_bytes, checksums })
+}
+
+/// Which blocks of `disk` hold a byte that is not zero, as ascending ranges of bytes that begin and end with blocks. What the image
+/// does not store is passed over, and of a block with data no more is read than its first bytes; so it costs what zeros are stored.
+///
+/// # Errors
+/// Those of `disk`, [`ErrorKind::Cancelled`].
+pub fn blocks_with_data(disk: &dyn ReadAt, cancel: &Cancel) -> Result<Vec<Range<u64>>> {
+    let size_bytes = disk.size_bytes();
+    let mut found: Vec<Range<u64>> = Vec::new();
+    let mut buffer = vec![0; BLOCK_LEN];
+    let mut at = 0;
+    while let Some(stored) = disk.stored_after(at)?.filter(|stored| stored.start < size_bytes) {
+        at = stored.start.max(at);
+        let end = stored.end.min(size_bytes);
+        if at >= end {
+            return Err(Error::new(ErrorKind::Internal, "an empty range of what an image stores").at_offset(at));
+        }
+        while at < end {
+            cancel.check()?;
+            let block = at / BLOCK_BYTES * BLOCK_BYTES;
+            let block = block..(block + BLOCK_BYTES).min(size_bytes);
+            let part = at..block.end.min(end);
+            at = part.end;
+            if has_data(disk, part, &mut buffer)? {
+                // The rest of the block needs no looking.
+                at = at.max(block.end);
+                match found.last_mut() {
+                    Some(last) if last.end == block.start => last.end = block.end,
+                    _ => found.push(block),
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a part of a block holds a byte that is not zero.
+fn has_data(disk: &dyn ReadAt, part: Range<u64>, buffer: &mut [u8]) -> Result<bool> {
+    const FIRST_BYTES: u64 = 4096;
+    for piece in [part.start..part.end.min(part.start + FIRST_BYTES), part.end.min(part.start + FIRST_BYTES)..part.end] {
+        let bytes = &mut buffer[..usize_of(piece.end - piece.start)];
+        disk.read_exact_at(piece.start, bytes)?;
+        if !is_zero(bytes) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn run(disk: &dyn Fill, map: &AllocationMap, mut options: ChecksumOptions<'_>) -> Result<BlockChecksums> {

@@ -23,7 +23,7 @@ mod files;
 mod image;
 mod whole;
 
-pub use existing::{ChecksumOptions, ReadThrough, all_blocks, checksum_blocks, checksum_reader};
+pub use existing::{ChecksumOptions, ReadThrough, all_blocks, blocks_with_data, checksum_blocks, checksum_reader};
 pub use files::{WholeContents, hash_files};
 
 use crate::checksum::{BlockChecksums, BlockState, Digest, ZERO_BLOCK_DIGEST};
