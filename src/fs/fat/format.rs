@@ -13,6 +13,8 @@ pub(super) const SIGNATURE: [u8; 2] = [0x55, 0xaa];
 pub(super) const MEDIA_FIXED: u8 = 0xf8;
 /// `BS_BootSig`: volume id, label and type follow.
 pub(super) const BOOT_SIG_EXTENDED: u8 = 0x29;
+/// `DIR_Attr`: not to be written to.
+pub(super) const ATTR_READ_ONLY: u8 = 0x01;
 /// `DIR_Attr`: a volume label.
 pub(super) const ATTR_VOLUME_ID: u8 = 0x08;
 /// `DIR_Attr`: a directory.
@@ -23,6 +25,16 @@ pub(super) const ATTR_ARCHIVE: u8 = 0x20;
 pub(super) const ATTR_LONG_NAME: u8 = 0x0f;
 /// `LDIR_Ord`: the last part of a long name, which stands first.
 pub(super) const LAST_LONG_ENTRY: u8 = 0x40;
+/// The bits of `DIR_Attr` that mark a long name.
+pub(super) const ATTR_LONG_NAME_MASK: u8 = 0x3f;
+/// `DIR_Name[0]` of an entry that was deleted.
+pub(super) const ENTRY_DELETED: u8 = 0xe5;
+/// `DIR_Name[0]` that stands for [`ENTRY_DELETED`] in a name that begins with that byte.
+pub(super) const ENTRY_KANJI_E5: u8 = 0x05;
+/// `DIR_NTRes`: the name before the dot is shown in lower case (Windows NT; the specification reserves the byte).
+pub(super) const NT_LOWER_BASE: u8 = 0x08;
+/// `DIR_NTRes`: the extension is shown in lower case.
+pub(super) const NT_LOWER_EXTENSION: u8 = 0x10;
 /// UTF-16 units in one part of a long name.
 pub(super) const LONG_NAME_UNITS: usize = 13;
 
@@ -167,6 +179,11 @@ impl Fat32Bpb {
     }
 }
 
+/// `BPB_ExtFlags`: only the FAT in the low four bits is kept up to date.
+pub(super) const EXT_FLAGS_ONE_FAT: u16 = 0x80;
+/// `BS_Reserved1`: Windows NT and Linux set it while the volume is mounted.
+pub(super) const BOOT_STATE_DIRTY: u8 = 0x01;
+
 /// The FSInfo sector of FAT32 (section "FAT32 FSInfo Sector Structure").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FsInfo {
@@ -193,7 +210,6 @@ impl FsInfo {
         out
     }
 
-    #[cfg(test)]
     pub(super) fn decode(bytes: &[u8; Self::BYTES]) -> Self {
         Self {
             fsi_lead_sig: LittleEndian::read_u32(&bytes[0..4]),
@@ -284,7 +300,6 @@ impl LongNameEntry {
         out
     }
 
-    #[cfg(test)]
     pub(super) fn decode(bytes: &[u8; ENTRY_BYTES]) -> Self {
         let mut ldir_name = [0; LONG_NAME_UNITS];
         LittleEndian::read_u16_into(&bytes[1..11], &mut ldir_name[0..5]);

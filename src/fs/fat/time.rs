@@ -45,6 +45,21 @@ impl From<Timestamp> for DosTime {
     }
 }
 
+/// The moment that a directory entry names, as Linux reads it (fs/fat/misc.c): a month or day of 0 counts as 1, a day beyond its
+/// month runs into the next, months beyond 12 begin with the year.
+pub(super) fn moment(date: u16, time: u16) -> Timestamp {
+    const DAYS_BEFORE: [i64; 13] = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let year = i64::from(date >> 9);
+    let month = usize::from(date >> 5 & 0xf).max(1);
+    let day = i64::from(date & 0x1f).max(1) - 1;
+    // 2100 is no leap year.
+    let leap_days_before = (year + 3) / 4 - i64::from(year > 120);
+    let leap_day = i64::from(year % 4 == 0 && year != 120 && month > 2);
+    let days = year * 365 + leap_days_before + leap_day + DAYS_BEFORE.get(month).copied().unwrap_or(0) + day;
+    let seconds = i64::from(time >> 11) * 3600 + i64::from(time >> 5 & 0x3f) * 60 + i64::from(time & 0x1f) * 2;
+    Timestamp::from_seconds(FIRST_SECONDS + days * SECONDS_PER_DAY + seconds)
+}
+
 /// Year, month and day of a day counted from 1970-01-01 in the Gregorian calendar. Days are counted in eras of 400 years
 /// that begin on 1 March, so that the leap day is the last of its year.
 fn civil(days: i64) -> (i64, i64, i64) {
@@ -78,6 +93,17 @@ mod tests {
         assert_eq!(fields(951_782_400, 0), (2000, 2, 29, 0, 0, 0, 0));
         assert_eq!(fields(1_709_251_199, 990_000_000), (2024, 2, 29, 23, 59, 58, 199));
         assert_eq!(fields(4_107_542_400, 0), (2100, 3, 1, 0, 0, 0, 0));
+    }
+
+    #[test]
+    fn entries_are_read_as_the_moments_they_were_made_from() {
+        for day in 0..(LAST_SECONDS - FIRST_SECONDS) / SECONDS_PER_DAY {
+            let seconds = FIRST_SECONDS + day * SECONDS_PER_DAY + day * 2 % SECONDS_PER_DAY;
+            let time = DosTime::from(Timestamp::from_seconds(seconds));
+            assert_eq!(moment(time.date, time.time).seconds, seconds);
+        }
+        assert_eq!(moment(0, 0).seconds, FIRST_SECONDS);
+        assert!(moment(u16::MAX, u16::MAX).seconds < LAST_SECONDS + 2 * SECONDS_PER_DAY);
     }
 
     #[test]
