@@ -193,6 +193,15 @@ pub fn probe(read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<Option<Files
     if superblock.s_feature_ro_compat & ro_compat::METADATA_CSUM != 0 && superblock.s_checksum != Superblock::checksum(&bytes) {
         return Err(corrupt("has a wrong checksum"));
     }
+    summarize(&superblock).map(Some)
+}
+
+/// What a superblock says whose checksum is right.
+///
+/// # Errors
+/// Numbers that contradict each other.
+pub(super) fn summarize(superblock: &Superblock) -> Result<FilesystemSummary> {
+    let corrupt = |what: &str| Error::corrupt(format!("the ext4 superblock {what}")).at_offset(SUPERBLOCK_OFFSET_BYTES);
     let (blocks, free) = (superblock.blocks_count(), superblock.free_blocks_count());
     let block_bytes = superblock.block_bytes().ok_or_else(|| corrupt(&format!("says a block size of 2^{} KiB", superblock.s_log_block_size)))?;
     let size_bytes = blocks.checked_mul(block_bytes).ok_or_else(|| corrupt(&format!("says {blocks} blocks")))?;
@@ -200,8 +209,8 @@ pub fn probe(read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<Option<Files
         return Err(corrupt(&format!("says {free} of {blocks} blocks free, {} of {} inodes", superblock.s_free_inodes_count, superblock.s_inodes_count)));
     }
     let label_len = superblock.s_volume_name.iter().position(|byte| *byte == 0).unwrap_or(LABEL_MAX_BYTES);
-    Ok(Some(FilesystemSummary {
-        kind: kind(&superblock).to_owned(),
+    Ok(FilesystemSummary {
+        kind: kind(superblock).to_owned(),
         label: crate::error::escape(&superblock.s_volume_name[..label_len]),
         uuid: Guid::from_bytes(superblock.s_uuid).to_string(),
         block_bytes: u32::try_from(block_bytes).map_err(|_| corrupt("says blocks of over 4 GiB"))?,
@@ -209,11 +218,11 @@ pub fn probe(read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<Option<Files
         used_bytes: (blocks - free) * block_bytes,
         free_bytes: free * block_bytes,
         reserved_bytes: superblock.reserved_blocks_count().saturating_mul(block_bytes),
-        features: Some(Features::of_superblock(&superblock).to_string()),
+        features: Some(Features::of_superblock(superblock).to_string()),
         inodes: Some(u64::from(superblock.s_inodes_count)),
         free_inodes: Some(u64::from(superblock.s_free_inodes_count)),
         parts: Vec::new(),
-    }))
+    })
 }
 
 /// What one calls a filesystem with these features.

@@ -11,6 +11,11 @@ impl TreeBuilder {
     /// # Errors
     /// More entries than a tree holds.
     pub fn freeze(self) -> Result<Tree> {
+        self.freeze_all().map(|(tree, _)| tree)
+    }
+
+    /// The tree, and by the number that a node had here the number that it has there.
+    pub(super) fn freeze_all(self) -> Result<(Tree, Vec<NodeId>)> {
         let Self { nodes, entries, bytes, holes, xattrs, index, .. } = self;
         drop(index);
         let (entries, first_of) = by_directory(entries, nodes.len(), &bytes);
@@ -51,7 +56,7 @@ impl TreeBuilder {
         }
         let mut xattrs = xattrs.sets;
         xattrs.renumber(frozen.iter_mut().map(|node| &mut node.metadata.xattrs));
-        Ok(Tree { nodes: frozen, entries: kept, first_entry, bytes, holes, xattrs })
+        Ok((Tree { nodes: frozen, entries: kept, first_entry, bytes, holes, xattrs }, new_number))
     }
 }
 

@@ -12,6 +12,7 @@
 //!    an implied directory over a link to a directory is that directory.
 //! 5. A hard link names what its target is at that moment; the target must be in the same source.
 
+mod direct;
 mod freeze;
 mod resolve;
 
