@@ -1,10 +1,10 @@
-//! What is in an image: its container, its partition table, its filesystems.
+//! What is in an image: its container, its partition table, its filesystems, the system on its root and how that boots.
 
+use crate::boot;
 use crate::error::{Error, Result, escape};
-use crate::format::{DiskReader, Format};
-use crate::fs;
-use crate::partition::{self, TableKind};
+use crate::format::Format;
 use crate::report::{DiskSummary, FilesystemSummary, PartitionSummary};
+use crate::source::{self, DiskImage};
 use crate::units::Size;
 use serde::Serialize;
 use std::fmt;
@@ -20,8 +20,50 @@ pub struct Inspection {
     pub disk: DiskSummary,
     /// Its partitions, by number; one with number 0 for a disk without a table.
     pub partitions: Vec<PartitionSummary>,
+    /// What is on its root.
+    pub system: Option<System>,
     /// What looks wrong.
     pub notes: Vec<String>,
+}
+
+/// The system on the root filesystem, with what its fstab mounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct System {
+    /// The partition with the root; 0 without a table.
+    pub root_partition: u32,
+    /// The operating system by its own name.
+    pub name: Option<String>,
+    /// Kernels, the newest first.
+    pub kernels: Vec<SystemKernel>,
+    /// Boot loaders.
+    pub loaders: Vec<SystemLoader>,
+}
+
+/// A kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SystemKernel {
+    /// Its path.
+    pub path: String,
+    /// Its version, from its name.
+    pub version: String,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
+    /// The initramfs that goes with it.
+    pub initramfs: Option<String>,
+}
+
+/// A boot loader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SystemLoader {
+    /// `grub`, `uki` or `systemd-boot`.
+    pub kind: String,
+    /// Its path.
+    pub path: String,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
 }
 
 /// Looks into the image at `path`. Nothing that the image names is opened.
@@ -29,77 +71,61 @@ pub struct Inspection {
 /// # Errors
 /// I/O, a container or table that breaks its format, and what holds neither a table nor a filesystem that is known. A damaged filesystem is a note.
 pub fn inspect(path: impl AsRef<Path>, format: Option<Format>) -> Result<Inspection> {
-    let path = path.as_ref();
-    let reader = crate::format::open(path, format)?;
-    inspect_disk(reader.as_ref()).map_err(|error| error.at_path(path.as_os_str().as_encoded_bytes()))
+    inspect_image(&DiskImage::open(path, format)?)
 }
 
-fn inspect_disk(reader: &dyn DiskReader) -> Result<Inspection> {
-    let size_bytes = reader.size_bytes();
-    let read = |offset: u64, out: &mut [u8]| reader.read_exact_at(offset, out);
-    let Some(found) = partition::read(&read, size_bytes)? else {
-        let disk = DiskSummary { size_bytes, sector_bytes: 512, table: TableKind::None.to_string(), guid: None, signature: None };
-        let inspection = look_into(reader, disk, vec![bare(size_bytes)], Vec::new());
-        if inspection.notes.is_empty() && inspection.partitions.iter().all(|partition| partition.filesystem.is_none()) {
-            return Err(Error::unsupported("neither a partition table nor a filesystem that is known here"));
-        }
-        return Ok(inspection);
-    };
-    let is_mbr = found.table.kind == TableKind::Mbr;
-    let inspection = look_at_table(reader, found);
-    // An MBR does not say how large its sectors are: where the usual 512 bytes lead to nothing, 4,096 may lead to something.
-    let nothing = |inspection: &Inspection| inspection.partitions.iter().all(|partition| partition.filesystem.is_none());
-    if is_mbr
-        && nothing(&inspection)
-        && let Ok(Some(found)) = partition::read_with_sectors(&read, size_bytes, 4096)
-    {
-        let other = look_at_table(reader, found);
-        if !nothing(&other) {
-            return Ok(other);
-        }
+/// [`inspect`] for an image that is open.
+///
+/// # Errors
+/// What holds neither a table nor a filesystem that is known.
+pub fn inspect_image(image: &DiskImage) -> Result<Inspection> {
+    let mut notes = image.notes().to_vec();
+    let has_filesystem = image.partitions().iter().any(|partition| partition.filesystem.is_some());
+    if image.table().is_none() && !has_filesystem && notes.is_empty() {
+        let unknown = Error::unsupported("neither a partition table nor a filesystem that is known here");
+        return Err(unknown.at_path(image.path().as_os_str().as_encoded_bytes()));
     }
-    Ok(inspection)
+    let system = if has_filesystem { system(image, &mut notes) } else { None };
+    Ok(Inspection { format: image.disk().format().to_string(), disk: image.summary().clone(), partitions: image.partitions().to_vec(), system, notes })
 }
 
-/// The disk as one partition, where it has no table.
-fn bare(size_bytes: u64) -> PartitionSummary {
-    PartitionSummary { number: 0, partition_type: "none".into(), guid: None, label: None, offset_bytes: 0, size_bytes, mount_point: None, filesystem: None }
-}
-
-fn look_at_table(reader: &dyn DiskReader, found: partition::Found) -> Inspection {
-    let table = found.table;
-    let gpt = table.kind == TableKind::Gpt;
-    let disk = DiskSummary {
-        size_bytes: reader.size_bytes(),
-        sector_bytes: table.sector_bytes,
-        table: table.kind.to_string(),
-        guid: gpt.then_some(table.disk_guid),
-        signature: (!gpt).then_some(table.signature),
+/// Looks at the root; what cannot be read of it is a note.
+fn system(image: &DiskImage, notes: &mut Vec<String>) -> Option<System> {
+    let mut options = source::Options::default();
+    options.keep_going = true;
+    options.mounts = true;
+    let source = match source::open_image(image, &options) {
+        Ok(source) => source,
+        Err(error) => {
+            notes.push(error.to_string());
+            return None;
+        }
     };
-    let partitions = table.partitions.into_iter().map(|partition| PartitionSummary {
-        number: partition.number,
-        partition_type: partition.partition_type.to_string(),
-        guid: gpt.then_some(partition.guid),
-        label: gpt.then_some(partition.name),
-        offset_bytes: partition.offset_bytes,
-        size_bytes: partition.size_bytes,
-        mount_point: None,
-        filesystem: None,
+    notes.extend(source.notes.iter().filter(|note| !image.notes().contains(note)).cloned());
+    notes.extend(source.damage.iter().chain(&source.unreadable).map(ToString::to_string));
+    let mut options = boot::Options::default();
+    options.esp_mount_point = boot::esp_mount_point(&source.tree, &source.contents, &options).ok();
+    let found = match boot::find(&source.tree, &source.contents, &options) {
+        Ok(found) => found,
+        Err(error) => {
+            notes.push(error.to_string());
+            return None;
+        }
+    };
+    let root_partition = source.disk.as_ref().map_or(0, |disk| disk.root.number);
+    let kernels = found.kernels.iter().map(|kernel| SystemKernel {
+        path: kernel.file.shown(),
+        version: escape(&kernel.version),
+        architecture: kernel.architecture.name().to_owned(),
+        initramfs: kernel.initramfs.as_ref().map(boot::TreeFile::shown),
     });
-    look_into(reader, disk, partitions.collect(), found.notes)
-}
-
-/// Looks for the filesystem of every partition.
-fn look_into(reader: &dyn DiskReader, disk: DiskSummary, mut partitions: Vec<PartitionSummary>, mut notes: Vec<String>) -> Inspection {
-    for partition in &mut partitions {
-        let base = partition.offset_bytes;
-        match fs::probe(&|offset, out: &mut [u8]| reader.read_exact_at(base + offset, out), partition.size_bytes) {
-            Ok(found) => partition.filesystem = found,
-            Err(error) => notes.push(format!("partition {}: {error}", partition.number)),
-        }
-    }
-    partitions.sort_by_key(|partition| partition.number);
-    Inspection { format: reader.format().to_string(), disk, partitions, notes }
+    let loaders = found.boot_loaders().into_iter().map(|loader| SystemLoader {
+        kind: loader.kind.to_owned(),
+        path: loader.path,
+        architecture: loader.architecture.name().to_owned(),
+    });
+    let system = System { root_partition, name: found.system().map(|name| escape(name.as_bytes())), kernels: kernels.collect(), loaders: loaders.collect() };
+    (system.name.is_some() || !system.kernels.is_empty() || !system.loaders.is_empty()).then_some(system)
 }
 
 impl fmt::Display for Inspection {
@@ -124,6 +150,15 @@ impl fmt::Display for Inspection {
             if let Some(FilesystemSummary { kind, label, uuid, block_bytes, used_bytes, free_bytes, .. }) = filesystem {
                 let (used, free) = (Size::bytes(*used_bytes), Size::bytes(*free_bytes));
                 writeln!(f, "       {kind} {:?} {uuid}, blocks of {block_bytes} bytes, {used} used, {free} free", escape(label.as_bytes()))?;
+            }
+        }
+        if let Some(System { root_partition, name, kernels, loaders }) = &self.system {
+            writeln!(f, "system on partition {root_partition}: {}", name.as_deref().unwrap_or("not named"))?;
+            for SystemKernel { path, architecture, initramfs, .. } in kernels {
+                writeln!(f, "  kernel {path} ({architecture}), initramfs {}", initramfs.as_deref().unwrap_or("none"))?;
+            }
+            for SystemLoader { kind, path, architecture } in loaders {
+                writeln!(f, "  loader {kind} {path} ({architecture})")?;
             }
         }
         for note in &self.notes {

@@ -30,6 +30,36 @@ pub struct Found {
     pub(super) distro: Distro,
 }
 
+/// A boot loader of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundLoader {
+    /// `grub`, `uki` or `systemd-boot`.
+    pub kind: &'static str,
+    /// Its path in the tree.
+    pub path: String,
+    /// The processor it runs on.
+    pub architecture: Architecture,
+}
+
+impl Found {
+    /// The operating system by its own name (os-release(5), `PRETTY_NAME`, else `NAME`); `None` where it does not say.
+    #[must_use]
+    pub fn system(&self) -> Option<&str> {
+        let distro = &self.distro;
+        (*distro != Distro::default() && !distro.id.is_empty()).then_some(&distro.pretty_name)
+    }
+
+    /// The boot loaders, GRUB first.
+    #[must_use]
+    pub fn boot_loaders(&self) -> Vec<FoundLoader> {
+        let loader = |kind, image: &super::TreeFile, architecture| FoundLoader { kind, path: image.shown(), architecture };
+        let Loaders { grubs, ukis, systemd_boots, .. } = &self.loaders;
+        let grubs = grubs.iter().map(|grub| loader("grub", &grub.image, grub.architecture));
+        let ukis = ukis.iter().map(|uki| loader("uki", &uki.image, uki.architecture));
+        grubs.chain(ukis).chain(systemd_boots.iter().map(|boot| loader("systemd-boot", &boot.image, boot.architecture))).collect()
+    }
+}
+
 /// The loader that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken<'f> {

@@ -33,7 +33,7 @@ mod version;
 
 pub use crate::report::Architecture;
 pub use files::TreeFile;
-pub use find::{Found, find};
+pub use find::{Found, FoundLoader, find};
 pub use kernel::Kernel;
 pub use mend::mend;
 pub use options::{Identities, InitramfsChoice, LoaderChoice, Mount, Options, RootBy};

@@ -23,7 +23,7 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a disk image from directories and tars, or from a recipe.
+    /// Make a disk image from directories, tars and other images, or from a recipe.
     Build(BuildArgs),
     /// Print what `build` would make: the layout and exact sizes. Writes nothing.
     Plan(PlanArgs),
@@ -49,7 +49,7 @@ pub(super) enum Command {
 /// What describes an image; the same for `build` and `plan`.
 #[derive(Debug, Args)]
 pub(super) struct ImageArgs {
-    /// Directories and tars (plain, gzip, zstd or xz), laid over each other in order; `-` is standard input.
+    /// Directories, tars (plain, gzip, zstd or xz) and disk images, laid over each other in order; `-` is standard input.
     #[arg(value_name = "SOURCE", required_unless_present = "recipe", conflicts_with = "recipe")]
     pub(super) sources: Vec<OsString>,
     /// Take everything from this recipe; other options override it.
@@ -121,9 +121,8 @@ pub(super) struct ImageArgs {
     /// Holes of the sources: keep, or none (they become zeros).
     #[arg(long, value_name = "HOW")]
     pub(super) holes: Option<Holes>,
-    /// Folder for what has to be spooled from compressed or piped input.
-    #[arg(long, value_name = "DIR")]
-    pub(super) spool_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) reading: ReadingArgs,
     /// Architecture of the AMI: x86_64 or arm64; must agree with the kernel.
     #[arg(long)]
     pub(super) architecture: Option<Architecture>,
@@ -433,7 +432,8 @@ impl ImageArgs {
 
     /// How sources of the command line are read.
     pub(super) fn source_options(&self) -> Result<source::Options> {
-        let mut options = source::Options::default();
+        let mut options = super::source::options(&self.reading);
+        options.mounts = true;
         options.exclude.clone_from(&self.exclude);
         options.one_file_system = self.one_file_system;
         options.owner = self.owner.map(|owner| (owner.uid, owner.gid));

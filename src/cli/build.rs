@@ -1,6 +1,7 @@
 //! `rootvol build` and `rootvol plan`.
 
 use super::args::{BuildArgs, ImageArgs, PlanArgs, WritingArgs};
+use super::exit::Exit;
 use super::progress::Bar;
 use super::show::{self, as_usage};
 use super::signals::Signals;
@@ -21,23 +22,29 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub(super) fn plan(args: &PlanArgs) -> Result<()> {
+pub(super) fn plan(args: &PlanArgs) -> Result<Exit> {
     let recipe = describe(&args.image)?;
     let format = format_of(&args.image, &recipe);
-    let disk = plan_disk(&recipe, &args.image, None, Path::new(SPOOL_FOLDER))?;
+    let (disk, exit) = plan_disk(&recipe, &args.image, None, Path::new(SPOOL_FOLDER))?;
     if let Some(format) = format {
         disk.check_format(format)?;
     }
-    if args.json { show::json(&disk.outline()) } else { show::text(&disk.to_string()) }
+    if args.json {
+        show::json(&disk.outline())?
+    } else {
+        show::text(&disk.to_string())?
+    }
+    Ok(exit)
 }
 
-pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<()> {
+pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<Exit> {
     let start = Instant::now();
     let to = Destination::new(&args.output, &args.writing)?;
     let recipe = describe(&args.image)?;
     let format = to.format(args.image.format, format_of(&args.image, &recipe))?;
-    let disk = plan_disk(&recipe, &args.image, args.writing.threads, to.folder())?;
-    write(&disk, &to, format, &recipe.ami.unwrap_or_default(), signals, start)
+    let (disk, exit) = plan_disk(&recipe, &args.image, args.writing.threads, to.folder())?;
+    write(&disk, &to, format, &recipe.ami.unwrap_or_default(), signals, start)?;
+    Ok(exit)
 }
 
 /// Where an image goes, and how.
@@ -153,9 +160,9 @@ fn describe(args: &ImageArgs) -> Result<Recipe> {
     Ok(recipe)
 }
 
-/// Opens the sources and plans.
-fn plan_disk(recipe: &Recipe, args: &ImageArgs, threads: Option<usize>, spool_folder: &Path) -> Result<Disk> {
-    let spool_folder = args.spool_dir.clone().unwrap_or_else(|| spool_folder.to_path_buf());
+/// Opens the sources and plans; says what of them is damaged and left out.
+fn plan_disk(recipe: &Recipe, args: &ImageArgs, threads: Option<usize>, spool_folder: &Path) -> Result<(Disk, Exit)> {
+    let spool_folder = args.reading.spool_dir.clone().unwrap_or_else(|| spool_folder.to_path_buf());
     let mut options = args.source_options().map_err(as_usage)?;
     options.spool_folder = Some(spool_folder.clone());
     options.threads = threads.unwrap_or(options.threads);
@@ -163,6 +170,8 @@ fn plan_disk(recipe: &Recipe, args: &ImageArgs, threads: Option<usize>, spool_fo
         return Err(Error::new(ErrorKind::Usage, "standard input (-) is named twice as a source; it can be read once"));
     }
     let sources = args.sources.iter().map(|source| open(source, &options)).collect::<Result<Vec<_>>>()?;
+    let left_out = sources.iter().flat_map(|source| source.damage.iter().chain(&source.unreadable));
+    let exit = if left_out.inspect(|error| show::error(error)).count() > 0 { Exit::Partly } else { Exit::Done };
     let root = if sources.is_empty() { None } else { Some(source::layered(sources)?) };
     let given = Given { spool_folder: Some(spool_folder), root, epoch: source_date_epoch()? };
     let mut spec = recipe.disk_spec(given)?;
@@ -176,7 +185,7 @@ fn plan_disk(recipe: &Recipe, args: &ImageArgs, threads: Option<usize>, spool_fo
             partition.free = Some(free);
         }
     }
-    spec.plan()
+    Ok((spec.plan()?, exit))
 }
 
 fn is_stdin(source: &OsStr) -> bool {

@@ -35,8 +35,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Commands that compare and judge have an exit code of their own for what they find, and another one for what they cannot do.
     let judges = matches!(cli.command, Command::Diff(_) | Command::Verify(_));
     let outcome = match cli.command {
-        Command::Build(args) => build::build(&args, &signals).map(|()| Exit::Done),
-        Command::Plan(args) => build::plan(&args).map(|()| Exit::Done),
+        Command::Build(args) => build::build(&args, &signals),
+        Command::Plan(args) => build::plan(&args),
         Command::Inspect(args) => inspect::inspect(&args).map(|()| Exit::Done),
         Command::Ls(args) => ls::ls(&args, &signals),
         Command::Cat(args) => ls::cat(&args, &signals),

@@ -19,7 +19,7 @@ use crate::guid::Guid;
 use crate::labels::FileContexts;
 use crate::partition::TableKind;
 use crate::report::BootSummary;
-use crate::source::{self, Source};
+use crate::source::{self, Source, SourceDisk};
 use crate::tree::{Metadata, NewNode, Timestamp, Tree, TreeBuilder};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -103,6 +103,8 @@ fn check(spec: &DiskSpec) -> Result<()> {
 fn draft(mut spec: DiskSpec) -> Result<Drafted> {
     let mut partitions = std::mem::take(&mut spec.partitions);
     let mut gathered = Gathered { inputs: std::mem::take(&mut spec.inputs), ..Gathered::default() };
+    let root_source = partitions.iter().find(|partition| partition.is_root()).and_then(|partition| partition.source.as_ref()).or(spec.root.as_ref());
+    let kept = root_source.and_then(|source| source.disk.clone());
     let mut root = spec.root.take().map(|source| gathered.add(source)).transpose()?;
     let mut trees = Vec::with_capacity(partitions.len());
     for partition in &mut partitions {
@@ -119,6 +121,9 @@ fn draft(mut spec: DiskSpec) -> Result<Drafted> {
     if !given {
         partitions = default_partitions(architecture.is_some(), spec.table);
         trees = partitions.iter().map(|_| None).collect();
+    }
+    if let Some(kept) = kept.filter(|_| spec.seed.is_none()) {
+        keep_identifiers(&mut spec, &mut partitions, &kept);
     }
     if let Some(mut tree) = root {
         let at = partitions.iter().position(PartitionSpec::is_root).or_else(|| (partitions.len() == 1).then_some(0));
@@ -150,6 +155,47 @@ fn draft(mut spec: DiskSpec) -> Result<Drafted> {
     })
 }
 
+/// Gives the disk the identifiers of the image that its root was read from, where it is not given others: what the system knows
+/// itself by, in its fstab and its boot loader's configuration, stays right.
+fn keep_identifiers(spec: &mut DiskSpec, partitions: &mut [PartitionSpec], kept: &SourceDisk) {
+    if spec.table == TableKind::Gpt {
+        spec.disk_guid = spec.disk_guid.or(kept.summary.guid);
+    }
+    if spec.table == TableKind::Mbr {
+        spec.signature = spec.signature.or(kept.summary.signature);
+    }
+    let only = partitions.len() == 1;
+    for partition in partitions {
+        let from = match &kept.esp {
+            _ if partition.is_root() || only => &kept.root,
+            Some(esp) if partition.is_esp() => esp,
+            _ => continue,
+        };
+        partition.guid = partition.guid.or(from.guid);
+        partition.label = partition.label.take().or_else(|| from.label.clone().filter(|label| !label.is_empty()));
+        let Some(old) = &from.filesystem else { continue };
+        let mut filesystem = partition.filesystem.take().unwrap_or_else(|| FilesystemKind::usual_for(&partition.partition_type).into());
+        match &mut filesystem {
+            Filesystem::Ext4(settings) => {
+                settings.uuid = settings.uuid.or(old.uuid.parse().ok());
+                // A label that is no text is shown escaped, which is not what it is.
+                settings.label = settings.label.take().or_else(|| (!old.label.contains('\\')).then(|| old.label.clone()));
+            }
+            Filesystem::Fat(settings) => {
+                settings.volume_id = settings.volume_id.or(old.uuid.parse().ok());
+                settings.label = settings.label.take().or_else(|| Some(old.label.clone()).filter(|label| fits_fat(label)));
+            }
+            Filesystem::None => {}
+        }
+        partition.filesystem = Some(filesystem);
+    }
+}
+
+/// Whether a label that a FAT has is one that is written here.
+fn fits_fat(label: &str) -> bool {
+    !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b" -_".contains(&byte))
+}
+
 /// All sources of a disk in one content store.
 #[derive(Default)]
 struct Gathered {
@@ -161,7 +207,8 @@ struct Gathered {
 
 impl Gathered {
     fn add(&mut self, source: Source) -> Result<Tree> {
-        let Source { mut tree, contents, description, notes, paths, .. } = source;
+        let Source { mut tree, contents, description, notes, paths, damage, unreadable, .. } = source;
+        self.notes.extend(damage.iter().chain(&unreadable).map(|error| format!("left out, at least in part: {error}")));
         tree.raise_contents(self.store.add_store(&contents)?)?;
         self.sources.push(description);
         self.notes.extend(notes);

@@ -159,6 +159,8 @@ fn source_options(section: &PartitionSection, spool_folder: Option<&Path>) -> so
     options.owner = section.owner.map(|owner| (owner.uid, owner.gid));
     options.map_ids = section.map_ids.clone();
     options.holes = section.holes.unwrap_or_default();
+    // An image comes with what its fstab mounts where all of the system is meant.
+    options.mounts = section.partition_type.as_deref().is_none_or(|name| PartitionSpec::new(name).is_root());
     options.spool_folder = spool_folder.map(Path::to_path_buf);
     options
 }

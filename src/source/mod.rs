@@ -33,6 +33,7 @@ pub use options::{Holes, IdMap, Limits, Options};
 
 use crate::content::ContentStore;
 use crate::error::{Error, Result, escape};
+use crate::report::{DiskSummary, PartitionSummary};
 use crate::tree::{Tree, TreeBuilder};
 use compressed::{Compression, Decompressed, unwrap_io};
 use regular::RegularFile;
@@ -72,6 +73,7 @@ impl Source {
             damage: Vec::new(),
             unreadable: Vec::new(),
             inodes: Vec::new(),
+            disk: None,
         }
     }
 }
@@ -99,6 +101,20 @@ pub struct Source {
     pub unreadable: Vec<Error>,
     /// The inode of each node of the tree, where a filesystem was read as it is; else empty.
     pub inodes: Vec<u32>,
+    /// The disk that it was read from, where it was an image: what is built of it keeps its identifiers unless it is given others.
+    pub disk: Option<Box<SourceDisk>>,
+}
+
+/// The disk of an image that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceDisk {
+    /// The disk.
+    pub summary: DiskSummary,
+    /// The partition that was read.
+    pub root: PartitionSummary,
+    /// Its EFI system partition.
+    pub esp: Option<PartitionSummary>,
 }
 
 /// Opens a directory or a tar (plain, gzip, zstd, xz) with default [`Options`].
@@ -234,7 +250,7 @@ pub fn layered(sources: Vec<Source>) -> Result<Source> {
     if sources.len() == 0 {
         return Ok(first);
     }
-    let Source { tree, mut contents, mut description, mut notes, mut paths, mut damage, mut unreadable, .. } = first;
+    let Source { tree, mut contents, mut description, mut notes, mut paths, mut damage, mut unreadable, disk, .. } = first;
     let mut builder = TreeBuilder::from_tree(tree);
     for upper in sources {
         let base = contents.add_store(&upper.contents)?;
@@ -245,7 +261,7 @@ pub fn layered(sources: Vec<Source>) -> Result<Source> {
         damage.extend(upper.damage);
         unreadable.extend(upper.unreadable);
     }
-    Ok(Source { tree: builder.freeze()?, contents, description, notes, paths, damage, unreadable, inodes: Vec::new() })
+    Ok(Source { tree: builder.freeze()?, contents, description, notes, paths, damage, unreadable, inodes: Vec::new(), disk })
 }
 
 /// Whether no entry of `tree` belongs to root: a tree that somebody unpacked without being root, which will not boot

@@ -12,15 +12,16 @@ mod select;
 
 pub(super) use select::split as split_selector;
 
-use super::Source;
 use super::filter::Filter;
 use super::options::Options;
+use super::{Source, SourceDisk};
 use crate::content::{ContentStore, Part, ReadAt};
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::format::{DiskReader, Format};
 use crate::fs::{self, ReadFilesystem, ReadOptions};
 use crate::partition::{self, TableKind};
 use crate::report::{DiskSummary, PartitionSummary};
+use crate::tree::{Metadata, TreeBuilder, XattrSetId};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -236,7 +237,8 @@ fn bare(size_bytes: u64) -> PartitionSummary {
 /// Reads the partition that `selector` means, or the root, as a source.
 pub(super) fn open(image: &DiskImage, selector: Option<&str>, options: &Options) -> Result<Source> {
     let read_options = read_options(options);
-    let (number, root) = match selector.or(options.partition.as_deref()) {
+    let selector = selector.or(options.partition.as_deref());
+    let (number, root) = match selector {
         Some(selector) => (image.select(selector)?, None),
         None => image.root(&read_options)?,
     };
@@ -244,8 +246,9 @@ pub(super) fn open(image: &DiskImage, selector: Option<&str>, options: &Options)
         Some(read) => read,
         None => image.read_known(number, &read_options)?,
     };
-    let mut source = of_filesystem(image, number, read, options)?;
-    if options.mounts {
+    let mut source = of_filesystem(image, number, read)?;
+    if options.mounts && selector.is_none() {
+        source = without_lost_found(source)?;
         source = mounts::lay_over(image, number, source, options)?;
     }
     refuse_damage(&source, options)?;
@@ -257,15 +260,33 @@ pub(super) fn read_options(options: &Options) -> ReadOptions {
     ReadOptions { entries: options.limits.entries, xattr_bytes: options.limits.xattr_bytes, ..ReadOptions::default() }
 }
 
-fn of_filesystem(image: &DiskImage, number: u32, read: ReadFilesystem, options: &Options) -> Result<Source> {
+fn of_filesystem(image: &DiskImage, number: u32, read: ReadFilesystem) -> Result<Source> {
     let ReadFilesystem { tree, contents, contents_count, inodes, summary, notes, damage, unreadable, .. } = read;
     let mut store = ContentStore::new();
     store.add(Arc::new(Watched { image: Arc::clone(&image.disk), contents }), contents_count)?;
     let place = if number == 0 { String::new() } else { format!(" partition {number}") };
     let description = format!("{}{place} ({}, {})", super::shown_name(&image.path), image.disk.format(), summary.kind);
     let notes = image.notes.iter().cloned().chain(notes).collect();
-    let _ = options;
-    Ok(Source { tree, contents: store, description, notes, paths: vec![image.path.clone()], damage, unreadable, inodes })
+    let esp = image.partitions.iter().find(|partition| partition.partition_type == "esp" && partition.filesystem.is_some());
+    let disk = SourceDisk { summary: image.summary.clone(), root: image.partition(number)?.clone(), esp: esp.cloned() };
+    Ok(Source { tree, contents: store, description, notes, paths: vec![image.path.clone()], damage, unreadable, inodes, disk: Some(Box::new(disk)) })
+}
+
+/// An empty lost+found as every mkfs makes it is the filesystem's own, and the next filesystem makes its own again.
+fn without_lost_found(source: Source) -> Result<Source> {
+    const LOST_FOUND: &str = "lost+found";
+    let tree = &source.tree;
+    let is_usual = |id| {
+        let node = tree.node(id);
+        let Metadata { mode, uid, gid, xattrs, attributes, project, .. } = node.metadata;
+        node.is_directory() && tree.entries(id).is_empty() && (mode, uid, gid, xattrs, attributes, project) == (0o700, 0, 0, XattrSetId::NONE, 0, 0)
+    };
+    if !tree.lookup(LOST_FOUND).is_some_and(is_usual) {
+        return Ok(source);
+    }
+    let mut builder = TreeBuilder::from_tree(source.tree);
+    builder.remove(LOST_FOUND)?;
+    Ok(Source { tree: builder.freeze()?, inodes: Vec::new(), ..source })
 }
 
 /// Contents of an image that must not change while they are read.

@@ -1,11 +1,12 @@
 //! The other filesystems of a disk where its root mounts them: so that all of an image comes as one tree.
 
 use super::{DiskImage, Options, Source, of_filesystem, read_options};
-use crate::content::Contents as _;
+use crate::content::{Contents as _, MemoryContents};
 use crate::error::{Error, Result, escape};
 use crate::report::PartitionSummary;
-use crate::tree::{NodeKind, TreeBuilder};
-use crate::units::usize_of;
+use crate::tree::{Metadata, NewNode, NodeId, NodeKind, TreeBuilder};
+use crate::units::{ContentId, u64_of, usize_of};
+use std::sync::Arc;
 
 /// The longest fstab that is read.
 const FSTAB_MAX_BYTES: u64 = 1 << 20;
@@ -25,11 +26,21 @@ pub(super) fn lay_over(image: &DiskImage, root: u32, source: Source, options: &O
     }
     // A mount point above another one first.
     mounts.sort_by(|a, b| a.1.cmp(&b.1));
-    let Source { tree, mut contents, description, mut notes, paths, mut damage, mut unreadable, .. } = source;
+    let esp = esp.map(|esp| esp.number);
+    let fstab = fstab_without(&source, image, |number| Some(number) != esp && mounts.iter().any(|(mounted, _)| *mounted == number))?;
+    let Source { tree, mut contents, description, mut notes, paths, mut damage, mut unreadable, disk, .. } = source;
     let mut builder = TreeBuilder::from_tree(tree);
+    if let Some((path, metadata, text)) = fstab {
+        let length = u64_of(text.len());
+        let mut memory = MemoryContents::new();
+        let content = memory.push(text)?;
+        let base = contents.add(Arc::new(memory), 1)?;
+        builder.add(&path, metadata, NewNode::File { content: ContentId(content.0 + base), length, data: None })?;
+        notes.push("/etc/fstab: what is part of the root now is no longer mounted".to_owned());
+    }
     for (number, place) in mounts {
         let read = image.read_known(number, &read_options(options))?;
-        let upper = of_filesystem(image, number, read, options)?;
+        let upper = of_filesystem(image, number, read)?;
         let base = contents.add_store(&upper.contents)?;
         let hides = builder.mount(&upper.tree, &place, base)?;
         notes.push(format!("partition {number} is taken as /{}{}", escape(&place), if hides { "; what the root has beneath is hidden by it" } else { "" }));
@@ -37,31 +48,54 @@ pub(super) fn lay_over(image: &DiskImage, root: u32, source: Source, options: &O
         damage.extend(upper.damage.into_iter().map(beneath));
         unreadable.extend(upper.unreadable.into_iter().map(beneath));
     }
-    Ok(Source { tree: builder.freeze()?, contents, description, notes, paths, damage, unreadable, inodes: Vec::new() })
+    Ok(Source { tree: builder.freeze()?, contents, description, notes, paths, damage, unreadable, inodes: Vec::new(), disk })
 }
 
-/// The partitions of this disk that fstab mounts, with their places.
-fn of_fstab(image: &DiskImage, root: u32, source: &Source) -> Result<Vec<(u32, Vec<u8>)>> {
-    let Some(id) = source.tree.resolve("etc/fstab") else { return Ok(Vec::new()) };
-    let NodeKind::File(file) = source.tree.node(id).kind else { return Ok(Vec::new()) };
+/// The root's fstab: its node and its text.
+fn read_fstab(source: &Source) -> Result<Option<(NodeId, Vec<u8>)>> {
+    let Some(id) = source.tree.resolve("etc/fstab") else { return Ok(None) };
+    let NodeKind::File(file) = source.tree.node(id).kind else { return Ok(None) };
     let mut text = vec![0; usize_of(file.length.min(FSTAB_MAX_BYTES))];
     source.contents.read_exact_at(file.content, 0, &mut text)?;
+    Ok(Some((id, text)))
+}
+
+/// The partition of this disk that a line of fstab mounts, and where.
+fn mounted(image: &DiskImage, line: &[u8]) -> Option<(u32, Vec<u8>)> {
+    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    let (what, place) = (fields.next()?, fields.next()?);
+    if what.starts_with(b"#") || !place.starts_with(b"/") || place == b"/" {
+        return None;
+    }
+    let meant = image.partitions().iter().find(|partition| partition.filesystem.is_some() && is_named(partition, what))?;
+    let place: Vec<u8> = unescape(place).split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/');
+    // `..` and the like are nothing that a mount point has.
+    (!place.is_empty() && crate::tree::split_path(&place).is_ok()).then_some((meant.number, place))
+}
+
+/// The partitions of this disk that fstab mounts, with their places; the first where one is mounted twice.
+fn of_fstab(image: &DiskImage, root: u32, source: &Source) -> Result<Vec<(u32, Vec<u8>)>> {
+    let Some((_, text)) = read_fstab(source)? else { return Ok(Vec::new()) };
     let mut mounts: Vec<(u32, Vec<u8>)> = Vec::new();
-    for line in text.split(|byte| *byte == b'\n') {
-        let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
-        let (Some(what), Some(place)) = (fields.next(), fields.next()) else { continue };
-        if what.starts_with(b"#") || !place.starts_with(b"/") || place == b"/" {
-            continue;
-        }
-        let meant = image.partitions().iter().find(|partition| partition.filesystem.is_some() && is_named(partition, what));
-        let Some(number) = meant.map(|partition| partition.number).filter(|number| *number != root) else { continue };
-        let place: Vec<u8> = unescape(place).split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/');
-        // `..` and the like are nothing that a mount point has.
-        if crate::tree::split_path(&place).is_ok() && mounts.iter().all(|(other, _)| *other != number) {
+    for (number, place) in text.split(|byte| *byte == b'\n').filter_map(|line| mounted(image, line)) {
+        if number != root && mounts.iter().all(|(other, _)| *other != number) {
             mounts.push((number, place));
         }
     }
     Ok(mounts)
+}
+
+/// Path, metadata and text of fstab with the lines that mount `gone` partitions as comments; `None` where there are none.
+fn fstab_without(source: &Source, image: &DiskImage, gone: impl Fn(u32) -> bool) -> Result<Option<(Vec<u8>, Metadata, Vec<u8>)>> {
+    let Some((id, text)) = read_fstab(source)? else { return Ok(None) };
+    let mut changed = false;
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let is_gone = mounted(image, line).is_some_and(|(number, _)| gone(number));
+        changed |= is_gone;
+        lines.push(if is_gone { [b"# now in the root: ", line].concat() } else { line.to_vec() });
+    }
+    Ok(changed.then(|| (source.tree.path_of(id), source.tree.node(id).metadata, lines.join(&b'\n'))))
 }
 
 /// Whether the first field of an fstab line means this partition.

@@ -271,9 +271,7 @@ impl<'a> Scan<'a> {
             return self.damaged(spot, Error::corrupt("the directory has this name twice"));
         }
         match self.met.get(&ino) {
-            Some(Met::Bad) => {
-                self.damaged(spot, Error::corrupt(format!("the name leads to inode {ino}, which is damaged")))
-            }
+            Some(Met::Bad) => self.damaged(spot, Error::corrupt(format!("the name leads to inode {ino}, which is damaged"))),
             Some(Met::Hidden) => Ok(()),
             Some(Met::Node(_)) if directory.hidden => Ok(()),
             Some(Met::Node(node)) => {

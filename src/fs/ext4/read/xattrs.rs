@@ -282,7 +282,11 @@ impl Xattrs {
         value.references += 1;
         self.charged += value.charged;
         if value.bytes.len() != index_of(e_value_size) {
-            return Err(Error::corrupt(format!("the value of {} has {} bytes in inode {ino}; it should have {e_value_size}", escape(raw.name), value.bytes.len())));
+            return Err(Error::corrupt(format!(
+                "the value of {} has {} bytes in inode {ino}; it should have {e_value_size}",
+                escape(raw.name),
+                value.bytes.len()
+            )));
         }
         let expected = entry_hash(raw.name, &value.hash.to_le_bytes());
         if e_hash != 0 && e_hash != expected {
