@@ -1,7 +1,7 @@
 //! What is in an image: its container, its partition table, its filesystems.
 
 use crate::error::{Error, Result, escape};
-use crate::format::{DiskReader, Format};
+use crate::format::{DiskReader, Format, OpenOptions};
 use crate::fs;
 use crate::partition::{self, TableKind};
 use crate::report::{DiskSummary, FilesystemSummary, PartitionSummary};
@@ -29,9 +29,19 @@ pub struct Inspection {
 /// # Errors
 /// I/O, a container or table that breaks its format, and what holds neither a table nor a filesystem that is known. A damaged filesystem is a note.
 pub fn inspect(path: impl AsRef<Path>, format: Option<Format>) -> Result<Inspection> {
+    inspect_with(path, &OpenOptions::of(format))
+}
+
+/// [`inspect()`] with parents of differencing VHDs and a place for what has to be unpacked.
+///
+/// # Errors
+/// As [`inspect()`].
+pub fn inspect_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Inspection> {
     let path = path.as_ref();
-    let reader = crate::format::open(path, format)?;
-    inspect_disk(reader.as_ref()).map_err(|error| error.at_path(path.as_os_str().as_encoded_bytes()))
+    let reader = crate::format::open_with(path, options)?;
+    let mut inspection = inspect_disk(reader.as_ref()).map_err(|error| error.at_path(path.as_os_str().as_encoded_bytes()))?;
+    inspection.notes.splice(..0, reader.notes().iter().cloned());
+    Ok(inspection)
 }
 
 fn inspect_disk(reader: &dyn DiskReader) -> Result<Inspection> {

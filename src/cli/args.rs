@@ -3,7 +3,7 @@
 use crate::boot::{Architecture, InitramfsChoice, LoaderChoice, RootBy};
 use crate::disk::{BootMode, DiskSize};
 use crate::error::Result;
-use crate::format::Format;
+use crate::format::{Format, OpenOptions};
 use crate::guid::Guid;
 use crate::partition::TableKind;
 use crate::recipe::{Owner, Recipe};
@@ -167,14 +167,37 @@ pub(super) struct PlanArgs {
     pub(super) json: bool,
 }
 
+/// How images are opened; the same for every command that reads one.
+#[derive(Debug, Args)]
+pub(super) struct InputArgs {
+    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells (raw also in gzip, zstd or xz).
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) input_format: Option<Format>,
+    /// Parent of a differencing VHD, and each of that one's parents; nothing that the image names is opened.
+    #[arg(long, value_name = "FILE")]
+    pub(super) vhd_parent: Vec<PathBuf>,
+}
+
+impl InputArgs {
+    /// The library's options, with the folder for what has to be unpacked.
+    pub(super) fn open_options(&self, spool_dir: Option<&PathBuf>) -> OpenOptions {
+        let mut options = OpenOptions::of(self.input_format);
+        options.vhd_parents.clone_from(&self.vhd_parent);
+        options.spool.folder = spool_dir.cloned();
+        options
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     /// The image.
     #[arg(value_name = "IMAGE")]
     pub(super) image: PathBuf,
-    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
-    #[arg(long, value_name = "FORMAT")]
-    pub(super) input_format: Option<Format>,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+    /// Folder for what has to be unpacked from a compressed image; without it the image's own.
+    #[arg(long, value_name = "DIR")]
+    pub(super) spool_dir: Option<PathBuf>,
     /// Print as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -185,9 +208,11 @@ pub(super) struct ChecksumArgs {
     /// The image: a file, a block device, or `-` for standard input (raw).
     #[arg(value_name = "IMAGE")]
     pub(super) image: PathBuf,
-    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
-    #[arg(long, value_name = "FORMAT")]
-    pub(super) input_format: Option<Format>,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+    /// Folder for what has to be unpacked from a compressed image; without it the image's own.
+    #[arg(long, value_name = "DIR")]
+    pub(super) spool_dir: Option<PathBuf>,
     /// Threads that read and hash [default: what there is].
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<usize>,

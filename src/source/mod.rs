@@ -14,7 +14,6 @@
 //! not filesystems, named pipes and devices given as paths.
 
 mod assembly;
-mod compressed;
 mod dir;
 mod filter;
 mod host;
@@ -27,10 +26,10 @@ mod tar;
 pub use host::HostFile;
 pub use options::{Holes, IdMap, Limits, Options};
 
+use crate::compressed::{Compression, Decompressed, unwrap_io};
 use crate::content::ContentStore;
 use crate::error::{Error, Result, escape};
 use crate::tree::{Tree, TreeBuilder};
-use compressed::{Compression, Decompressed, unwrap_io};
 use regular::RegularFile;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -203,7 +202,7 @@ fn recognise(head: &[u8]) -> Result<Option<Compression>> {
 }
 
 fn decompress(reader: &mut dyn Read, compression: Compression, description: String, paths: Vec<PathBuf>, options: &Options) -> Result<Source> {
-    let mut unpacked = Decompressed::new(reader, compression, options.limits)?;
+    let mut unpacked = Decompressed::new(reader, compression, options.limits.compressed())?;
     let mut source = tar::read(&mut unpacked, description, paths, options)?;
     source.notes.extend(unpacked.note());
     Ok(source)

@@ -1,8 +1,9 @@
 //! What a caller may ask of a source, and the limits on what a hostile one may ask of us.
 
+use crate::compressed;
 use crate::error::{Error, Result};
 use crate::text::{self, text_form, words};
-use crate::units::{GIB, KIB, MIB, TIB};
+use crate::units::{GIB, KIB, MIB};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -148,18 +149,31 @@ pub struct Limits {
     pub padding_bytes: u64,
 }
 
+impl Limits {
+    /// Those that are about compression.
+    pub(super) fn compressed(&self) -> compressed::Limits {
+        compressed::Limits {
+            decompressed_bytes: self.decompressed_bytes,
+            decompression_ratio: self.decompression_ratio,
+            zstd_window_bytes: self.zstd_window_bytes,
+            xz_dictionary_bytes: self.xz_dictionary_bytes,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
+        let compressed = compressed::Limits::default();
         Self {
             entries: 8 << 20,
             path_bytes: 64 * KIB,
             pax_bytes: MIB,
             xattr_bytes: 256 * MIB,
             sparse_ranges: 4 << 20,
-            decompressed_bytes: 4 * TIB,
-            decompression_ratio: 1000,
-            zstd_window_bytes: 128 * MIB,
-            xz_dictionary_bytes: 128 * MIB,
+            decompressed_bytes: compressed.decompressed_bytes,
+            decompression_ratio: compressed.decompression_ratio,
+            zstd_window_bytes: compressed.zstd_window_bytes,
+            xz_dictionary_bytes: compressed.xz_dictionary_bytes,
             padding_bytes: GIB,
         }
     }
