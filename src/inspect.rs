@@ -2,7 +2,7 @@
 
 use crate::boot;
 use crate::error::{Error, Result, escape};
-use crate::format::Format;
+use crate::format::{Format, OpenOptions};
 use crate::report::{DiskSummary, FilesystemSummary, PartitionSummary};
 use crate::source::{self, DiskImage};
 use crate::units::Size;
@@ -71,10 +71,18 @@ pub struct SystemLoader {
 /// # Errors
 /// I/O, a container or table that breaks its format, and what holds neither a table nor a filesystem that is known. A damaged filesystem is a note.
 pub fn inspect(path: impl AsRef<Path>, format: Option<Format>) -> Result<Inspection> {
-    inspect_image(&DiskImage::open(path, format)?)
+    inspect_with(path, &OpenOptions::of(format))
 }
 
-/// [`inspect`] for an image that is open.
+/// [`inspect()`] with parents of differencing VHDs and a place for what has to be unpacked.
+///
+/// # Errors
+/// As [`inspect()`].
+pub fn inspect_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Inspection> {
+    inspect_image(&DiskImage::open(path, options)?)
+}
+
+/// [`inspect()`] for an image that is open.
 ///
 /// # Errors
 /// What holds neither a table nor a filesystem that is known.

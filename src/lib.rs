@@ -23,6 +23,7 @@
 //! |---|---|
 //! | [`source`] | directories and tars, read into a tree and its contents |
 //! | [`tree`], [`content`] | what a filesystem holds: [`tree::TreeBuilder`] makes one in memory; where its bytes are read |
+//! | [`compressed`] | gzip, zstd and xz, unpacked within limits |
 //! | [`boot`] | what a tree needs to boot: loader, configuration, fstab, the EFI system partition |
 //! | [`labels`] | SELinux labels by a policy's `file_contexts` |
 //! | [`disk`] | [`DiskSpec`], what is wanted, and [`Disk`], what was decided; writing it |
@@ -42,6 +43,7 @@
 pub mod boot;
 pub mod build;
 pub mod checksum;
+pub mod compressed;
 pub mod content;
 pub mod diff;
 pub mod disk;

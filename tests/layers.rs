@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("tree", 1),
     ("layout", 1),
     ("content", 1),
+    ("compressed", 1),
     ("report", 1),
     ("fs", 2),
     ("partition", 2),

@@ -168,7 +168,8 @@ fn damaged_and_shortened_files_are_errors_and_never_panics() {
             let mut damaged = whole.clone();
             damaged[at] ^= 1 << (bit >> 60 & 7);
             let reads = survives(&damaged, "damaged");
-            let is_checked = at >= footer || format == Format::Vhd && at < 1536;
+            // Of a dynamic disk's footers one may be damaged: the other says the same, and tests/containers.rs looks at what is read.
+            let is_checked = if format == Format::Vhd { (512..1536).contains(&at) } else { at >= footer };
             assert!(!(reads && is_checked), "{format}: bit {bit:x} of byte {at} went unnoticed");
         }
     }

@@ -3,7 +3,7 @@
 use crate::boot::{Architecture, InitramfsChoice, LoaderChoice, RootBy};
 use crate::disk::{BootMode, DiskSize};
 use crate::error::Result;
-use crate::format::Format;
+use crate::format::{Format, OpenOptions};
 use crate::guid::Guid;
 use crate::partition::TableKind;
 use crate::recipe::{Owner, Recipe};
@@ -159,9 +159,8 @@ pub(super) struct InspectArgs {
     /// The image.
     #[arg(value_name = "IMAGE")]
     pub(super) image: PathBuf,
-    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
-    #[arg(long, value_name = "FORMAT")]
-    pub(super) input_format: Option<Format>,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
     /// Print as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -177,18 +176,38 @@ pub(super) struct SourceArgs {
     pub(super) reading: ReadingArgs,
 }
 
-/// How sources are read.
+/// How images are opened; the same for every command that reads one.
 #[derive(Debug, Args)]
-pub(super) struct ReadingArgs {
-    /// Format of an image: raw, vhd or vhd-fixed; without it the file's magic tells.
+pub(super) struct InputArgs {
+    /// Format of an image: raw, vhd or vhd-fixed; without it the file's magic tells (raw also in gzip, zstd or xz).
     #[arg(long, value_name = "FORMAT")]
     pub(super) input_format: Option<Format>,
-    /// Partition of an image, by number, name or label.
-    #[arg(long, value_name = "WHICH")]
-    pub(super) partition: Option<String>,
+    /// Parent of a differencing VHD, and each of that one's parents; nothing that the image names is opened.
+    #[arg(long, value_name = "FILE")]
+    pub(super) vhd_parent: Vec<PathBuf>,
     /// Folder for what has to be spooled from compressed or piped input.
     #[arg(long, value_name = "DIR")]
     pub(super) spool_dir: Option<PathBuf>,
+}
+
+impl InputArgs {
+    /// The library's options.
+    pub(super) fn open_options(&self) -> OpenOptions {
+        let mut options = OpenOptions::of(self.input_format);
+        options.vhd_parents.clone_from(&self.vhd_parent);
+        options.spool.folder.clone_from(&self.spool_dir);
+        options
+    }
+}
+
+/// How sources are read.
+#[derive(Debug, Args)]
+pub(super) struct ReadingArgs {
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+    /// Partition of an image, by number, name or label.
+    #[arg(long, value_name = "WHICH")]
+    pub(super) partition: Option<String>,
     /// Take what can be read of a damaged image; what cannot is said, and the exit code is 3.
     #[arg(long)]
     pub(super) keep_going: bool,
@@ -289,9 +308,8 @@ pub(super) struct VerifyArgs {
     /// Read and check the filesystems too.
     #[arg(long)]
     pub(super) fs: bool,
-    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
-    #[arg(long, value_name = "FORMAT")]
-    pub(super) input_format: Option<Format>,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
     /// Threads that read and hash [default: what there is].
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<usize>,
@@ -307,22 +325,18 @@ pub(super) struct VerifyArgs {
 pub(super) struct ConvertArgs {
     /// The image, or `-` for standard input (raw), which is spooled.
     #[arg(value_name = "IN")]
-    pub(super) input: PathBuf,
+    pub(super) image: PathBuf,
     /// The image to write; `-` is standard output.
     #[arg(value_name = "OUT")]
     pub(super) output: OsString,
     /// Format of the new image: raw, vhd (dynamic) or vhd-fixed; without it the output's extension tells, else raw.
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<Format>,
-    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
-    #[arg(long, value_name = "FORMAT")]
-    pub(super) input_format: Option<Format>,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
     /// Grow the disk to this size; a GPT's backup moves to its end.
     #[arg(long, value_name = "SIZE")]
     pub(super) resize: Option<Size>,
-    /// Folder for standard input's spool.
-    #[arg(long, value_name = "DIR")]
-    pub(super) spool_dir: Option<PathBuf>,
     /// Name of the image, for its report.
     #[arg(long)]
     pub(super) name: Option<String>,
@@ -367,9 +381,8 @@ pub(super) struct ChecksumArgs {
     /// The image: a file, a block device, or `-` for standard input (raw).
     #[arg(value_name = "IMAGE")]
     pub(super) image: PathBuf,
-    /// Format of the image: raw, vhd or vhd-fixed; without it the file's magic tells.
-    #[arg(long, value_name = "FORMAT")]
-    pub(super) input_format: Option<Format>,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
     /// Threads that read and hash [default: what there is].
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<usize>,

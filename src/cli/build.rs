@@ -162,7 +162,7 @@ fn describe(args: &ImageArgs) -> Result<Recipe> {
 
 /// Opens the sources and plans; says what of them is damaged and left out.
 fn plan_disk(recipe: &Recipe, args: &ImageArgs, threads: Option<usize>, spool_folder: &Path) -> Result<(Disk, Exit)> {
-    let spool_folder = args.reading.spool_dir.clone().unwrap_or_else(|| spool_folder.to_path_buf());
+    let spool_folder = args.reading.input.spool_dir.clone().unwrap_or_else(|| spool_folder.to_path_buf());
     let mut options = args.source_options().map_err(as_usage)?;
     options.spool_folder = Some(spool_folder.clone());
     options.threads = threads.unwrap_or(options.threads);

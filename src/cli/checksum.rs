@@ -17,9 +17,6 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// The first bytes of a VHD: of its footer's copy, or of a fixed one's footer.
-const VHD_COOKIE: &[u8] = b"conectix";
-
 /// What the command says, as JSON too.
 #[derive(Serialize)]
 struct Checksums {
@@ -50,7 +47,7 @@ pub(super) fn checksum(args: &ChecksumArgs, signals: &Signals) -> Result<()> {
     });
     let mut options = ChecksumOptions { progress, ..ChecksumOptions::default() };
     options.threads = args.threads.unwrap_or(options.threads);
-    let computed = if is_stdin(args) { of_stdin(args.input_format, options) } else { of_image(args, options) };
+    let computed = if is_stdin(args) { of_stdin(args, options) } else { of_image(args, options) };
     bar.clear();
     let (format, size_bytes, stored) = computed?;
     let holes = stored.runs().filter(|run| run.state == BlockState::Unused).map(|run| Hole { index: run.first.0, count: run.count }).collect();
@@ -89,23 +86,27 @@ fn refuse_blocks(args: &ChecksumArgs, path: &Path) -> Result<()> {
 }
 
 fn of_image(args: &ChecksumArgs, options: ChecksumOptions<'_>) -> Result<(Format, u64, BlockChecksums)> {
-    let disk = format::open(&args.image, args.input_format)?;
+    let disk = format::open_with(&args.image, &args.input.open_options())?;
     let checksums = checksum_blocks(&*disk, all_blocks(&*disk), options).map_err(|error| error.at_path(args.image.as_os_str().as_encoded_bytes()))?;
     Ok((disk.format(), disk.size_bytes(), checksums))
 }
 
 /// Standard input is read as it comes, so it is the disk itself: a VHD is read by position.
-fn of_stdin(format: Option<Format>, options: ChecksumOptions<'_>) -> Result<(Format, u64, BlockChecksums)> {
-    if format.is_some_and(|format| format != Format::Raw) {
+fn of_stdin(args: &ChecksumArgs, options: ChecksumOptions<'_>) -> Result<(Format, u64, BlockChecksums)> {
+    let format = args.input.input_format;
+    if format.is_some_and(|format| format != Format::Raw) || !args.input.vhd_parent.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "a VHD is read by position and cannot come through standard input; give the file"));
     }
     let mut input = io::stdin().lock();
     let mut head = Vec::new();
     if format.is_none() {
-        let read = (&mut input).take(u64::try_from(VHD_COOKIE.len()).unwrap_or(0)).read_to_end(&mut head);
+        let read = (&mut input).take(format::MAGIC_BYTES).read_to_end(&mut head);
         read.map_err(|error| Error::io("cannot read standard input", error))?;
-        if head == VHD_COOKIE {
-            return Err(Error::new(ErrorKind::Usage, "standard input begins like a VHD, which is read by position: give the file, or say --input-format raw"));
+        if let Some(what) = format::not_raw(&head)? {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("standard input begins like {what}, and is read as a raw disk: give the file, or say --input-format raw"),
+            ));
         }
     }
     drop(input);

@@ -6,6 +6,6 @@ use crate::error::Result;
 use crate::inspect;
 
 pub(super) fn inspect(args: &InspectArgs) -> Result<()> {
-    let found = inspect::inspect(&args.image, args.input_format)?;
+    let found = inspect::inspect_with(&args.image, &args.input.open_options())?;
     if args.json { show::json(&found) } else { show::text(&found.to_string()) }
 }

@@ -15,10 +15,11 @@ pub(super) const SPOOL_FOLDER: &str = "/var/tmp";
 /// How sources are read under these arguments.
 pub(super) fn options(args: &ReadingArgs) -> source::Options {
     let mut options = source::Options::default();
-    options.input_format = args.input_format;
+    options.input_format = args.input.input_format;
+    options.vhd_parents.clone_from(&args.input.vhd_parent);
     options.partition.clone_from(&args.partition);
     options.keep_going = args.keep_going;
-    options.spool_folder = Some(args.spool_dir.clone().unwrap_or_else(|| SPOOL_FOLDER.into()));
+    options.spool_folder = Some(args.input.spool_dir.clone().unwrap_or_else(|| SPOOL_FOLDER.into()));
     options
 }
 

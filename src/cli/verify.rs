@@ -19,7 +19,7 @@ pub(super) fn verify(args: &VerifyArgs, signals: &Signals) -> Result<Exit> {
         Some(path) => Expected::open(path)?,
         None => Expected::default(),
     };
-    let image = DiskImage::open(&args.image, args.input_format)?;
+    let image = DiskImage::open(&args.image, &args.input.open_options())?;
     let bar = Bar::new(args.quiet);
     let mut options = VerifyOptions { filesystems: args.fs, ..VerifyOptions::default() };
     options.checksums.threads = args.threads.unwrap_or(options.checksums.threads);

@@ -5,18 +5,24 @@
 //!
 //! | name | file | opened |
 //! |---|---|---|
-//! | `raw` | the disk's bytes | yes |
-//! | `vhd` | dynamic VHD, blocks of 2 MiB: only allocated ones are in the file | dynamic and fixed; differencing is refused |
+//! | `raw` | the disk's bytes | yes; also in gzip, zstd or xz, unpacked once |
+//! | `vhd` | dynamic VHD, blocks of 2 MiB: only allocated ones are in the file | dynamic and fixed; differencing where its parents are given |
 //! | `vhd-fixed` | the disk's bytes and a footer | yes |
+//!
+//! What is opened is told by its magic or by whoever opens it, never by looking into the guest's data: a file that looks like a container
+//! that is not read is refused by name, unless it is said to be raw. Nothing that an image names is opened.
 //!
 //! A new format is a file here, a variant of [`Format`] and an arm in [`plan`] (and in [`open_file`], if it is read).
 
+mod foreign;
 mod holes;
 mod raw;
 mod read;
+mod unpacked;
 mod vhd;
 
-pub use read::{DiskReader, open, open_file};
+pub use foreign::{MAGIC_BYTES, not_raw};
+pub use read::{DiskReader, OpenOptions, open, open_file, open_reader, open_with};
 pub use vhd::VHD_MAX_BYTES;
 
 use crate::error::Result;

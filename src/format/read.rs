@@ -1,19 +1,26 @@
 //! Opening disk images: the disk's bytes, by position.
 
-use super::{Format, holes, vhd};
-use crate::content::{ReadAt, check_range};
+use super::unpacked::UnpackedDisk;
+use super::{Format, foreign, holes, vhd};
+use crate::compressed;
+use crate::content::{ReadAt, SpoolOptions, check_range};
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::u64_of;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// A disk in an image file, read by position from any thread.
 pub trait DiskReader: ReadAt {
     /// The container that it lies in.
     fn format(&self) -> Format;
+
+    /// What a person should know about the image: what it was unpacked from, a copy that is damaged.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
 
     /// Stops where the image is not as it was when it was opened, as far as its file's size and time tell.
     ///
@@ -24,7 +31,31 @@ pub trait DiskReader: ReadAt {
     }
 }
 
-/// Opens the disk image at `path`. Without `format` its magic tells a VHD; all else is raw.
+/// How a disk image is opened. The default goes by the file's magic.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// The container; `None`: as the magic tells. [`Format::Vhd`] and [`Format::VhdFixed`] both mean "a VHD": its footer says which.
+    /// [`Format::Raw`] takes the bytes as they are, whatever they look like.
+    pub format: Option<Format>,
+    /// The parents of a differencing VHD, in any order: for each the one is taken whose identifier it names.
+    pub vhd_parents: Vec<PathBuf>,
+    /// Where a compressed image is kept that does not fit in memory. Without a folder [`open_with`] takes the image's own.
+    pub spool: SpoolOptions,
+    /// Limits on what a compressed image may ask for.
+    pub limits: compressed::Limits,
+}
+
+impl OpenOptions {
+    /// The default, with a format.
+    #[must_use]
+    pub fn of(format: Option<Format>) -> Self {
+        Self { format, ..Self::default() }
+    }
+}
+
+/// Opens the disk image at `path`. Without `format` its magic tells: a VHD, compressed, or raw. What looks like another container is
+/// refused by name; with [`Format::Raw`] it is a raw disk.
 ///
 /// [`Format::Vhd`] and [`Format::VhdFixed`] both mean "a VHD": its footer says which. Nothing that an image names is
 /// ever opened.
@@ -32,28 +63,65 @@ pub trait DiskReader: ReadAt {
 /// # Errors
 /// What is no regular file or block device, and what breaks its format.
 pub fn open(path: impl AsRef<Path>, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
+    open_with(path, &OpenOptions::of(format))
+}
+
+/// [`open`] with parents of differencing VHDs and a place for what has to be unpacked.
+///
+/// # Errors
+/// As [`open`]; parents that are missing, not wanted or not those that are named.
+pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Box<dyn DiskReader>> {
     let path = path.as_ref();
     let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
     let file = open_readable(path).map_err(named)?;
-    open_file(file, format).map_err(named)
+    let mut options = options.clone();
+    options.spool.folder.get_or_insert_with(|| {
+        // The folder that has room for the compressed image is the best guess where none is named.
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
+    });
+    open_image(ImageFile::new(file).map_err(named)?, &options).map_err(named)
 }
 
-/// [`open`] for a file that is open already.
+/// [`open`] for a file that is open already. What is compressed has to fit in the memory of a spool.
 ///
 /// # Errors
 /// What breaks its format, I/O.
 pub fn open_file(file: File, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
-    let image = ImageFile::new(file)?;
-    match format {
-        Some(Format::Raw) => Ok(Box::new(RawDisk { image })),
-        Some(Format::Vhd | Format::VhdFixed) => vhd::read::open(image),
-        None if vhd::read::is_vhd(&image)? => vhd::read::open(image),
-        None => Ok(Box::new(RawDisk { image })),
+    open_image(ImageFile::new(file)?, &OpenOptions::of(format))
+}
+
+/// Reads a raw disk (also in gzip, zstd or xz) from a stream to its end, such as standard input. It is kept where
+/// [`OpenOptions::spool`] says, without its zeros.
+///
+/// # Errors
+/// A stream of another container; a format other than raw; what the stream reports; those of the spool.
+pub fn open_reader(reader: &mut dyn io::Read, options: &OpenOptions) -> Result<Box<dyn DiskReader>> {
+    if !matches!(options.format, None | Some(Format::Raw)) || !options.vhd_parents.is_empty() {
+        return Err(Error::unsupported("a VHD is read by position and cannot come through a pipe; give the file"));
+    }
+    Ok(Box::new(UnpackedDisk::read(reader, options)?))
+}
+
+fn open_image(image: ImageFile, options: &OpenOptions) -> Result<Box<dyn DiskReader>> {
+    let is_vhd = match options.format {
+        Some(Format::Vhd | Format::VhdFixed) => true,
+        Some(Format::Raw) => false,
+        None => vhd::read::is_vhd(&image)?,
+    };
+    if is_vhd {
+        return vhd::read::open(image, &options.vhd_parents);
+    }
+    if !options.vhd_parents.is_empty() {
+        return Err(Error::invalid("the parent of a VHD was given, and this is none"));
+    }
+    match options.format {
+        None if let Some(compression) = foreign::recognise(&image)? => Ok(Box::new(UnpackedDisk::open(&image, compression, options)?)),
+        _ => Ok(Box::new(RawDisk { image })),
     }
 }
 
 /// Opens what can be read by position, without ever waiting for the other end of a pipe.
-fn open_readable(path: &Path) -> Result<File> {
+pub(super) fn open_readable(path: &Path) -> Result<File> {
     let mut options = File::options();
     options.read(true);
     #[cfg(unix)]
@@ -78,7 +146,7 @@ pub(super) struct ImageFile {
 }
 
 impl ImageFile {
-    fn new(mut file: File) -> Result<Self> {
+    pub(super) fn new(mut file: File) -> Result<Self> {
         // The end, not the metadata: a block device has no length there.
         let len_bytes = io::Seek::seek(&mut file, io::SeekFrom::End(0)).map_err(|error| Error::io("cannot find the file's length", error))?;
         let modified = modified(&file)?;

@@ -15,7 +15,6 @@
 //! not filesystems, named pipes and devices given as paths.
 
 mod assembly;
-mod compressed;
 mod dir;
 mod filter;
 mod host;
@@ -31,11 +30,11 @@ pub use host::HostFile;
 pub use image::DiskImage;
 pub use options::{Holes, IdMap, Limits, Options};
 
+use crate::compressed::{Compression, Decompressed, unwrap_io};
 use crate::content::ContentStore;
 use crate::error::{Error, Result, escape};
 use crate::report::{DiskSummary, PartitionSummary};
 use crate::tree::{Tree, TreeBuilder};
-use compressed::{Compression, Decompressed, unwrap_io};
 use regular::RegularFile;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -144,8 +143,8 @@ pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Source> {
         let no_image = || Err(named(Error::invalid("a partition was named, and this is a directory")));
         return if selected { no_image() } else { dir::open(path, options) };
     }
-    if is_block_device(&metadata) || options.input_format.is_some() || kind::is_image(path)? {
-        let image = DiskImage::open(path, options.input_format)?;
+    if is_block_device(&metadata) || options.input_format.is_some() || kind::is_image(path, options)? {
+        let image = DiskImage::open(path, &options.open_options())?;
         return image::open(&image, selector.as_deref(), options).map_err(|error| in_source(error, path.as_os_str().as_encoded_bytes()));
     }
     if selected {
@@ -174,8 +173,8 @@ pub fn open_whole_image(path: impl AsRef<Path>, options: &Options) -> Result<Opt
     if selector.is_some() || options.partition.is_some() || metadata.is_dir() {
         return Ok(None);
     }
-    if is_block_device(&metadata) || options.input_format.is_some() || kind::is_image(&path)? {
-        DiskImage::open(&path, options.input_format).map(Some)
+    if is_block_device(&metadata) || options.input_format.is_some() || kind::is_image(&path, options)? {
+        DiskImage::open(&path, &options.open_options()).map(Some)
     } else {
         Ok(None)
     }
@@ -294,7 +293,7 @@ fn recognise(head: &[u8]) -> Result<Option<Compression>> {
 }
 
 fn decompress(reader: &mut dyn Read, compression: Compression, description: String, paths: Vec<PathBuf>, options: &Options) -> Result<Source> {
-    let mut unpacked = Decompressed::new(reader, compression, options.limits)?;
+    let mut unpacked = Decompressed::new(reader, compression, options.limits.compressed())?;
     let mut source = tar::read(&mut unpacked, description, paths, options)?;
     source.notes.extend(unpacked.note());
     Ok(source)

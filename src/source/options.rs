@@ -1,9 +1,10 @@
 //! What a caller may ask of a source, and the limits on what a hostile one may ask of us.
 
+use crate::compressed;
 use crate::error::{Error, Result};
-use crate::format::Format;
+use crate::format::{Format, OpenOptions};
 use crate::text::{self, text_form, words};
-use crate::units::{GIB, KIB, MIB, TIB};
+use crate::units::{GIB, KIB, MIB};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -45,6 +46,8 @@ pub struct Options {
     pub threads: usize,
     /// Images: their container; without it the magic tells.
     pub input_format: Option<Format>,
+    /// Images: the parents of a differencing VHD. Nothing that an image names is opened.
+    pub vhd_parents: Vec<PathBuf>,
     /// Images: which partition, by number, by name in the GPT or by the filesystem's label. Without it the root.
     pub partition: Option<String>,
     /// Images: whether the other filesystems of the disk are taken in where the root's fstab has them, and the ESP: all of the
@@ -65,6 +68,16 @@ impl Options {
     pub fn check(&self) -> crate::Result<()> {
         super::filter::Filter::new(self).map(drop)
     }
+
+    /// How images are opened under these options.
+    pub(super) fn open_options(&self) -> OpenOptions {
+        let mut options = OpenOptions::of(self.input_format);
+        options.vhd_parents.clone_from(&self.vhd_parents);
+        options.spool.memory_bytes = self.spool_memory_bytes;
+        options.spool.folder.clone_from(&self.spool_folder);
+        options.limits = self.limits.compressed();
+        options
+    }
 }
 
 impl Default for Options {
@@ -79,6 +92,7 @@ impl Default for Options {
             spool_memory_bytes: crate::content::SpoolOptions::default().memory_bytes,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(THREADS_MOST),
             input_format: None,
+            vhd_parents: Vec::new(),
             partition: None,
             mounts: false,
             keep_going: false,
@@ -163,18 +177,31 @@ pub struct Limits {
     pub padding_bytes: u64,
 }
 
+impl Limits {
+    /// Those that are about compression.
+    pub(super) fn compressed(&self) -> compressed::Limits {
+        compressed::Limits {
+            decompressed_bytes: self.decompressed_bytes,
+            decompression_ratio: self.decompression_ratio,
+            zstd_window_bytes: self.zstd_window_bytes,
+            xz_dictionary_bytes: self.xz_dictionary_bytes,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
+        let compressed = compressed::Limits::default();
         Self {
             entries: 8 << 20,
             path_bytes: 64 * KIB,
             pax_bytes: MIB,
             xattr_bytes: 256 * MIB,
             sparse_ranges: 4 << 20,
-            decompressed_bytes: 4 * TIB,
-            decompression_ratio: 1000,
-            zstd_window_bytes: 128 * MIB,
-            xz_dictionary_bytes: 128 * MIB,
+            decompressed_bytes: compressed.decompressed_bytes,
+            decompression_ratio: compressed.decompression_ratio,
+            zstd_window_bytes: compressed.zstd_window_bytes,
+            xz_dictionary_bytes: compressed.xz_dictionary_bytes,
             padding_bytes: GIB,
         }
     }

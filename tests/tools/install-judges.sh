@@ -82,11 +82,11 @@ fi
 
 # --- Python: the AWS API models
 venv=$lab/venv
-if ! "$venv/bin/python" -c 'import botocore' 2>/dev/null || ! "$venv/bin/aws" --version >/dev/null 2>&1; then
+if ! "$venv/bin/python" -c 'import botocore, pyvhdi' 2>/dev/null || ! "$venv/bin/aws" --version >/dev/null 2>&1; then
   say "making the Python environment"
   rm -rf "$venv"
   quiet /usr/bin/python3 -m venv "$venv"
-  quiet "$venv/bin/pip" --disable-pip-version-check -q install botocore awscli
+  quiet "$venv/bin/pip" --disable-pip-version-check -q install botocore awscli libvhdi-python
 fi
 
 # --- Is everything there?
@@ -102,7 +102,7 @@ for f in /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_VARS_4M.fd \
   [ -r "$f" ] || { say "MISSING: firmware $f"; bad=1; }
 done
 [ -r /etc/selinux/default/contexts/files/file_contexts ] || { say "MISSING: the SELinux policy of selinux-policy-default"; bad=1; }
-"$venv/bin/python" -c 'import botocore' || { say "MISSING: botocore in $venv"; bad=1; }
+"$venv/bin/python" -c 'import botocore, pyvhdi' || { say "MISSING: botocore or pyvhdi in $venv"; bad=1; }
 "$venv/bin/aws" --version >/dev/null || { say "MISSING: aws in $venv"; bad=1; }
 [ "$bad" = 0 ] || exit 1
 say "all judges are there; Python environment in $venv"

@@ -9,7 +9,7 @@ pub(super) const FOOTER_BYTES: usize = 512;
 /// Bytes in the header of dynamic and differencing disks.
 pub(super) const DYNAMIC_HEADER_BYTES: usize = 1024;
 /// The footer's cookie.
-pub(super) const FOOTER_COOKIE: [u8; 8] = *b"conectix";
+pub(in crate::format) const FOOTER_COOKIE: [u8; 8] = *b"conectix";
 /// The dynamic header's cookie.
 pub(super) const DYNAMIC_HEADER_COOKIE: [u8; 8] = *b"cxsparse";
 /// "Features": the bit that is always set.
@@ -128,7 +128,7 @@ impl Footer {
     }
 }
 
-/// "Dynamic Disk Header". The parent's fields are kept as they are: differencing disks are refused by name.
+/// "Dynamic Disk Header". Of the parent's fields only the identifier is followed, and only among the files that somebody gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DynamicHeader {
     pub(super) data_offset: u64,

@@ -11,12 +11,15 @@
 //! reads as zero. The bitmap says of each sector whether it is in the block; all are, so it is all ones.
 //!
 //! Refused: disks over 2,040 GiB (the field's limit: 2^32 sectors less what the tables need), sizes that are no whole
-//! number of 512-byte sectors; when opened, differencing disks, and everything that [`read`] checks.
+//! number of 512-byte sectors; when opened, differencing disks whose parents are not given, and everything that [`read`] and [`blocks`]
+//! check.
 
+mod blocks;
 mod format;
 pub(super) mod read;
 mod write;
 
+pub(super) use format::FOOTER_COOKIE as COOKIE;
 pub(super) use write::{plan_dynamic, plan_fixed};
 
 use crate::units::GIB;
@@ -26,7 +29,7 @@ pub const VHD_MAX_BYTES: u64 = 2040 * GIB;
 /// The specification's sector.
 const SECTOR_BYTES: u64 = 512;
 /// [`format::FOOTER_BYTES`] in offsets.
-const FOOTER_SIZE: u64 = 512;
+pub(super) const FOOTER_SIZE: u64 = 512;
 /// [`format::DYNAMIC_HEADER_BYTES`] in offsets.
 const DYNAMIC_HEADER_SIZE: u64 = 1024;
 /// "Creator Application". It is Hyper-V's, because QEMU before 10.0 (`block/vpc.c`) takes the disk's size from the

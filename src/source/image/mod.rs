@@ -17,7 +17,7 @@ use super::options::Options;
 use super::{Source, SourceDisk};
 use crate::content::{ContentStore, Part, ReadAt};
 use crate::error::{Error, ErrorKind, Result, escape};
-use crate::format::{DiskReader, Format};
+use crate::format::{DiskReader, OpenOptions};
 use crate::fs::{self, ReadFilesystem, ReadOptions};
 use crate::partition::{self, TableKind};
 use crate::report::{DiskSummary, PartitionSummary};
@@ -44,13 +44,13 @@ impl fmt::Debug for DiskImage {
 }
 
 impl DiskImage {
-    /// Opens the image at `path`. Without `format` its magic tells.
+    /// Opens the image at `path`.
     ///
     /// # Errors
     /// I/O, and a container or table that breaks its format. A damaged filesystem is a note.
-    pub fn open(path: impl AsRef<Path>, format: Option<Format>) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let path = path.as_ref();
-        let disk = crate::format::open(path, format)?;
+        let disk = crate::format::open_with(path, options)?;
         Self::of(Arc::from(disk), path.to_path_buf()).map_err(|error| error.at_path(path.as_os_str().as_encoded_bytes()))
     }
 
@@ -121,6 +121,7 @@ impl DiskImage {
             }
         }
         partitions.sort_by_key(|partition| partition.number);
+        notes.splice(..0, disk.notes().iter().cloned());
         Self { disk, summary, table, partitions, notes, path }
     }
 

@@ -1,6 +1,6 @@
 //! The bytes of an archive, forwards: from a file, where bodies are jumped over, or from a stream.
 
-use super::super::compressed::unwrap_io;
+use crate::compressed::unwrap_io;
 use crate::content::Spool;
 use crate::error::{Error, Result};
 use crate::source::regular::RegularFile;

@@ -8,10 +8,10 @@ mod xz;
 #[cfg(feature = "zstd")]
 mod zstd;
 
-use super::options::Limits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::units::{MIB, Size, u64_of};
+use crate::units::{MIB, Size, TIB, u64_of};
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::rc::Rc;
 
@@ -22,11 +22,34 @@ const RATIO_FROM_BYTES: u64 = 64 * MIB;
 /// Compressed bytes that are read at once.
 const INPUT_BYTES: usize = 128 * 1024;
 
+/// Limits on what compressed input may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes that an input may expand to: 4 TiB.
+    pub decompressed_bytes: u64,
+    /// How many times its compressed size an input may expand to (looked at from 64 MiB on): 1,000.
+    pub decompression_ratio: u64,
+    /// The largest window of a zstd frame: 128 MiB, what `zstd` itself accepts unasked. Over 8 MiB is noted.
+    pub zstd_window_bytes: u64,
+    /// The largest dictionary of an xz block: 128 MiB; `xz -9` has 64. Over 8 MiB is noted.
+    pub xz_dictionary_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { decompressed_bytes: 4 * TIB, decompression_ratio: 1000, zstd_window_bytes: 128 * MIB, xz_dictionary_bytes: 128 * MIB }
+    }
+}
+
 /// A compression that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
+pub enum Compression {
+    /// RFC 1952.
     Gzip,
+    /// RFC 8878.
     Zstd,
+    /// The .xz File Format.
     Xz,
 }
 
@@ -35,7 +58,7 @@ impl Compression {
     ///
     /// # Errors
     /// A compression that is known but not read.
-    pub(super) fn of(head: &[u8]) -> Result<Option<Self>> {
+    pub fn of(head: &[u8]) -> Result<Option<Self>> {
         let others: [(&[u8], &str, &str); 5] = [
             (b"BZh", "bzip2", "bzcat"),
             (b"\x04\x22\x4d\x18", "lz4", "lz4cat"),
@@ -44,7 +67,7 @@ impl Compression {
             (b"\x1f\x9d", "compress", "zcat"),
         ];
         if let Some((_, name, tool)) = others.iter().find(|(magic, _, _)| head.starts_with(magic)) {
-            return Err(Error::unsupported(format!("compressed with {name}, which is not read here; unpack it on the way: `{tool} FILE | rootvol build - …`")));
+            return Err(Error::unsupported(format!("compressed with {name}, which is not read here; unpack it first: `{tool} FILE`")));
         }
         Ok(match head {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
@@ -55,7 +78,9 @@ impl Compression {
         })
     }
 
-    pub(super) fn name(self) -> &'static str {
+    /// What people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
@@ -64,8 +89,8 @@ impl Compression {
     }
 }
 
-/// A decompressor over `R`, within limits.
-pub(super) struct Decompressed<'a> {
+/// A decompressor over a reader, within limits: it reads as what was compressed. Its errors carry ours inside, which [`unwrap_io`] takes out.
+pub struct Decompressed<'a> {
     inner: Box<dyn Read + 'a>,
     compression: Compression,
     limits: Limits,
@@ -75,7 +100,11 @@ pub(super) struct Decompressed<'a> {
 }
 
 impl<'a> Decompressed<'a> {
-    pub(super) fn new(reader: impl Read + 'a, compression: Compression, limits: Limits) -> Result<Self> {
+    /// Unpacks what `reader` gives.
+    ///
+    /// # Errors
+    /// A compression that this build leaves out.
+    pub fn new(reader: impl Read + 'a, compression: Compression, limits: Limits) -> Result<Self> {
         let compressed = Rc::new(Cell::new(0));
         let window = Rc::new(Cell::new(0));
         let input = Compressed { reader, buffer: vec![0; INPUT_BYTES], start: 0, end: 0, count: Rc::clone(&compressed) };
@@ -91,7 +120,8 @@ impl<'a> Decompressed<'a> {
     }
 
     /// What to say about the memory that this took, where it was more than usual.
-    pub(super) fn note(&self) -> Option<String> {
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
         let window = self.window.get();
         (window > WINDOW_UNNOTED_BYTES).then(|| format!("the {} stream needs {} of memory to unpack", self.compression.name(), Size::bytes(window)))
     }
@@ -109,6 +139,12 @@ impl<'a> Decompressed<'a> {
             )));
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Decompressed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decompressed").field("compression", &self.compression).field("produced", &self.produced).finish_non_exhaustive()
     }
 }
 
@@ -140,7 +176,7 @@ impl Read for Decompressed<'_> {
 }
 
 /// An I/O error as ours: the one that [`Decompressed`] put inside it, or one of kind Io.
-pub(super) fn unwrap_io(doing: &str, error: io::Error) -> Error {
+pub fn unwrap_io(doing: &str, error: io::Error) -> Error {
     if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
         let inner = error.into_inner().and_then(|inner| inner.downcast::<Error>().ok());
         return inner.map_or_else(|| Error::new(ErrorKind::Io, doing), |inner| *inner);
