@@ -70,7 +70,7 @@ pub enum Feature {
     /// "vfsv1" (`CONFIG_QFMT_V2`). Where that is a module, quota_v2, as in Debian, a root filesystem has to be mounted read-only first
     /// (`ro` in the command line), unless the initramfs has the module.
     Quota,
-    /// The same by project; brings `quota` along. All inodes are of project 0.
+    /// The same by project; brings `quota` along. Without it inodes are of no project.
     Project,
     /// fs-verity may be enabled on files.
     Verity,

@@ -60,7 +60,7 @@ fn words(name: &[u8]) -> [u32; 8] {
 }
 
 /// MD4's three rounds (RFC 1320, section 3.4), each over 8 words instead of 16.
-fn transform(state: &mut [u32; 4], input: &[u32; 8]) {
+pub(super) fn transform(state: &mut [u32; 4], input: &[u32; 8]) {
     type Round = (fn(u32, u32, u32) -> u32, u32, [usize; 8], [u32; 4]);
     const ROUNDS: [Round; 3] = [
         (|x, y, z| z ^ (x & (y ^ z)), 0, [0, 1, 2, 3, 4, 5, 6, 7], [3, 7, 11, 19]),

@@ -1,5 +1,6 @@
 //! Inode records: each is made when its block is rendered, from the tree and the placement.
 
+use super::features::Feature;
 use super::format::{
     EA_INODE_FL, EXTENTS_FL, EXTRA_ISIZE, I_BLOCK_BYTES, IMMUTABLE_FL, INDEX_FL, INLINE_DATA_FL, INODE_FIELDS_BYTES, Inode, encode_time, mode,
     set_inode_checksum,
@@ -11,7 +12,7 @@ use super::mapping::Mapping;
 use super::numbers::Owner;
 use super::quota::Kind;
 use super::survey::{Target, directory_links};
-use crate::tree::{Device, Node, NodeId, NodeKind, Timestamp};
+use crate::tree::{Device, Node, NodeId, NodeKind, Timestamp, attribute};
 use crate::units::{index_of, u64_of};
 
 /// Sectors of `i_blocks`.
@@ -64,6 +65,8 @@ impl Ext4Layout {
             i_gid: low16(metadata.gid),
             l_i_gid_high: high16(metadata.gid),
             i_links_count: self.links(id, node),
+            i_flags: metadata.attributes & attribute::SETTABLE,
+            i_projid: if self.options.features.has(Feature::Project) { metadata.project } else { 0 },
             ..timed(metadata.mtime)
         };
         if let Some(inline) = inline {

@@ -24,7 +24,7 @@
 //! Refused in planning, with path and limit: symbolic links of over block size − 1 bytes, over 65,000 hard links, files of over 2^32 − 1
 //! blocks (with block maps or without huge_file: what these hold), xattrs that do not fit into an inode and one block (their names alone,
 //! with the feature ea_inode) or have no number in ext4, times outside of 1901 to 2446 (2038 with inodes of 128 bytes), filesystems of
-//! over 64 TiB.
+//! over 64 TiB, entries that are encrypted, sealed by fs-verity or casefolded.
 
 mod blockmap;
 mod directory;

@@ -11,7 +11,7 @@
 //!
 //! Nodes of a level stand in the order of their ids, as do the entries, so the ids alone give a file's shape and size, before anything
 //! is placed. Every id that owns something has an entry, and 0 always has one. There are no limits; times over a limit are the usual
-//! seven days. All inodes are of project 0.
+//! seven days.
 //!
 //! 2^32 − 1 is an id like others here, as e2fsck counts it; the kernel takes it for "nobody" and leaves its entry alone.
 //!
@@ -58,7 +58,7 @@ impl Kind {
         match self {
             Self::User => metadata.uid,
             Self::Group => metadata.gid,
-            Self::Project => 0,
+            Self::Project => metadata.project,
         }
     }
 

@@ -157,11 +157,16 @@ impl Ext4Layout {
     /// What the filesystem does not keep of the tree.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let nanoseconds = self.tree.nodes().filter(|(_, node)| node.metadata.mtime.nanoseconds != 0).count();
-        if usize::from(self.options.inode_bytes) > INODE_BYTES_MIN || nanoseconds == 0 {
-            return Vec::new();
+        let mut notes = Vec::new();
+        let projects = self.tree.nodes().filter(|(_, node)| node.metadata.project != 0).count();
+        if projects > 0 && !self.options.features.has(Feature::Project) {
+            notes.push(format!("without the ext4 feature project {projects} entries lose their project"));
         }
-        vec![format!("ext4 inodes of 128 bytes keep times to the second: {nanoseconds} entries lose their nanoseconds (and none can be later than 2038-01-19)")]
+        let nanoseconds = self.tree.nodes().filter(|(_, node)| node.metadata.mtime.nanoseconds != 0).count();
+        if usize::from(self.options.inode_bytes) == INODE_BYTES_MIN && nanoseconds > 0 {
+            notes.push(format!("ext4 inodes of 128 bytes keep times to the second: {nanoseconds} entries lose their nanoseconds (and none can be later than 2038-01-19)"));
+        }
+        notes
     }
 
     /// Bytes available to ordinary users: what is free less what is reserved, at least 0.

@@ -2,7 +2,7 @@
 
 use super::directory::{Directories, Form, LOST_FOUND_BYTES};
 use super::features::Feature;
-use super::format::{Csum, I_BLOCK_BYTES, INODE_BYTES_MIN, INODE_FIELDS_BYTES, LINK_MAX, TIME_MAX_SECONDS, TIME_MAX_SECONDS_SMALL, encode_time};
+use super::format::{APPEND_FL, Csum, I_BLOCK_BYTES, IMMUTABLE_FL, INODE_BYTES_MIN, INODE_FIELDS_BYTES, LINK_MAX, TIME_MAX_SECONDS, TIME_MAX_SECONDS_SMALL, encode_time};
 use super::inline::target_fits;
 use super::mapping::{Mapping, Piece};
 use super::numbers::{Numbers, Own};
@@ -11,7 +11,7 @@ use super::place::block_ranges;
 use super::quota::Quotas;
 use super::xattrs::{Room, XattrBlocks};
 use crate::error::{Error, Result};
-use crate::tree::{FileData, NAME_MAX_BYTES, Node, NodeId, NodeKind, Tree};
+use crate::tree::{FileData, NAME_MAX_BYTES, Node, NodeId, NodeKind, Tree, attribute};
 use crate::units::{index_of, u64_of, usize_of};
 
 /// The longest target of a symbolic link where blocks are larger: Linux's PATH_MAX with its NUL byte.
@@ -166,6 +166,7 @@ fn check(id: NodeId, node: &Node, tree: &Tree, limits: &Limits) -> Result<()> {
         let last = if limits.time_max_seconds == TIME_MAX_SECONDS { "2446-05-10" } else { "2038-01-19 (inodes of 128 bytes)" };
         return Err(Error::limit(format!("a time of {}.{:09} seconds; this filesystem holds 1901-12-13 to {last}", time.seconds, time.nanoseconds)));
     }
+    check_attributes(node)?;
     if !node.is_directory() && node.links > LINK_MAX {
         return Err(Error::limit(format!("{} hard links; ext4 holds at most {LINK_MAX}", node.links)));
     }
@@ -191,6 +192,24 @@ fn check(id: NodeId, node: &Node, tree: &Tree, limits: &Limits) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Checks the attributes that chattr and the kernel set.
+fn check_attributes(node: &Node) -> Result<()> {
+    let has = |bits: u32| node.metadata.attributes & bits != 0;
+    for (bit, what) in [(attribute::ENCRYPTED, "encrypted (fscrypt)"), (attribute::VERITY, "sealed by fs-verity"), (attribute::CASEFOLDED, "casefolded")] {
+        if has(bit) {
+            return Err(Error::unsupported(format!("the entry is {what}; ext4 filesystems are made without such entries")));
+        }
+    }
+    let other = node.metadata.attributes & !attribute::KEPT;
+    if other != 0 {
+        return Err(Error::invalid(format!("the attributes {other:#x}, which say nothing of an entry")));
+    }
+    if has(IMMUTABLE_FL | APPEND_FL) && !matches!(node.kind, NodeKind::File(_) | NodeKind::Directory) {
+        return Err(Error::unsupported("an entry that is immutable or append-only; ext4 has such files and directories alone"));
+    }
+    Ok(())
 }
 
 /// Counts the blocks of a file that was checked.

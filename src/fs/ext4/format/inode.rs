@@ -18,6 +18,8 @@ pub const I_BLOCK_BYTES: usize = 60;
 pub const EXTENTS_FL: u32 = 0x8_0000;
 /// `i_flags`: nobody may change the file.
 pub const IMMUTABLE_FL: u32 = 0x10;
+/// `i_flags`: nobody may change what is there, only append to it.
+pub const APPEND_FL: u32 = 0x20;
 /// `i_flags`: the directory has a hash index.
 pub const INDEX_FL: u32 = 0x1000;
 /// `i_flags`: the inode holds the value of an xattr.

@@ -44,6 +44,19 @@ fn joined16(low: u16, high: u16) -> u32 {
     u32::from(low) | u32::from(high) << 16
 }
 
+/// Where a descriptor has its bitmaps and its inode table.
+pub(super) fn places(raw: &[u8]) -> [u64; 3] {
+    let mut bytes = [0; DESCRIPTOR_BYTES];
+    let len = raw.len().min(DESCRIPTOR_BYTES);
+    bytes[..len].copy_from_slice(&raw[..len]);
+    let d = GroupDescriptor::decode(&bytes);
+    [
+        joined(d.bg_block_bitmap_lo, d.bg_block_bitmap_hi),
+        joined(d.bg_inode_bitmap_lo, d.bg_inode_bitmap_hi),
+        joined(d.bg_inode_table_lo, d.bg_inode_table_hi),
+    ]
+}
+
 /// What `bg_checksum` must be; `None` where there are no checksums.
 pub(super) fn checksum(volume: &Volume, group: u32, raw: &[u8]) -> Option<u16> {
     let number = group.to_le_bytes();
@@ -61,12 +74,12 @@ impl Volume {
         let len = raw.len().min(DESCRIPTOR_BYTES);
         bytes[..len].copy_from_slice(&raw[..len]);
         let d = GroupDescriptor::decode(&bytes);
-        let table = joined(d.bg_inode_table_lo, d.bg_inode_table_hi);
+        let [block_bitmap, inode_bitmap, table] = places(raw);
         // Without checksums nothing may be said to be not in use.
         let trusted = self.has_group_checksums();
         Group {
-            block_bitmap: joined(d.bg_block_bitmap_lo, d.bg_block_bitmap_hi),
-            inode_bitmap: joined(d.bg_inode_bitmap_lo, d.bg_inode_bitmap_hi),
+            block_bitmap,
+            inode_bitmap,
             table,
             free_clusters: joined16(d.bg_free_blocks_count_lo, d.bg_free_blocks_count_hi),
             free_inodes: joined16(d.bg_free_inodes_count_lo, d.bg_free_inodes_count_hi),

@@ -9,12 +9,13 @@
 //!
 //! Specification: Linux kernel documentation, "ext4 Data Structures and Algorithms", section 3.6 "Journal (jbd2)"; Linux, fs/jbd2/recovery.c.
 
-use super::super::format::{JOURNAL_MAGIC, JOURNAL_SUPERBLOCK_BYTES, JOURNAL_SUPERBLOCK_V2, JournalSuperblock};
+use super::super::format::{JOURNAL_MAGIC, JOURNAL_SUPERBLOCK_BYTES, JOURNAL_SUPERBLOCK_V2, JournalSuperblock, incompat};
 use super::cache::Cache;
 use super::claims::{BlockSet, Claims};
 use super::findings::Findings;
 use super::map::{self, Map};
 use super::overlay::{Logged, Overlay};
+use super::scan::Scan;
 use super::volume::Volume;
 use super::{groups, inode};
 use crate::crc::crc32c;
@@ -77,6 +78,27 @@ pub(super) fn replay(volume: &Volume) -> Result<Option<Overlay>> {
     journal.refuse_fast_commits()?;
     let magic = JOURNAL_MAGIC.to_be_bytes();
     Ok(Some(Overlay::new(Arc::clone(&volume.disk), volume.block_bytes, journal.logged(), magic)))
+}
+
+/// Says what is wrong with a journal that need not be replayed.
+pub(super) fn check(scan: &mut Scan<'_>) {
+    let volume = scan.volume;
+    if volume.has_incompat(incompat::RECOVER) {
+        return;
+    }
+    let Some(ino) = volume.journal_ino() else { return };
+    let opened = scan.read(ino).and_then(|record| {
+        let map = map::read(volume, &mut scan.cache, &mut BlockSet::default(), &record)?;
+        Journal::open(volume, map, record.size(volume))
+    });
+    match opened {
+        Ok(None) => {}
+        Ok(Some(journal)) => {
+            let start = journal.superblock.s_start;
+            scan.findings.push(Error::corrupt(format!("the journal begins at its block {start}, and the superblock says that it is empty")));
+        }
+        Err(error) => scan.findings.push(error),
+    }
 }
 
 struct Journal<'a> {

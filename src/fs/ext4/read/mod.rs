@@ -24,6 +24,7 @@
 //! Specification: the Linux kernel's documentation, "ext4 Data Structures and Algorithms"; for what it leaves open, the kernel and e2fsck.
 
 mod cache;
+mod check;
 mod claims;
 mod contents;
 mod directory;
@@ -75,7 +76,8 @@ pub fn read(disk: &Arc<dyn ReadAt>, options: &ReadOptions) -> Result<Option<Read
     if scan.xattrs.hidden > 0 {
         notes.push(format!("{} extended attributes of kinds that Linux shows to nobody are left out", scan.xattrs.hidden));
     }
-    finish(scan, notes).map(Some)
+    let totals = if options.check { Some(scan.check(&orphans)?) } else { None };
+    finish(scan, notes, totals.as_ref()).map(Some)
 }
 
 /// The checked superblock, with the journal replayed in memory if that is needed.
@@ -96,13 +98,20 @@ fn opened(disk: &Arc<dyn ReadAt>, bytes: &[u8; super::format::SUPERBLOCK_BYTES],
 }
 
 /// Freezes the tree, settles what two claim, and gives paths to what was found.
-fn finish(scan: Scan<'_>, notes: Vec<String>) -> Result<ReadFilesystem> {
-    let Scan { volume, builder, nodes, contents, claims, mut damage, findings, unreadable, .. } = scan;
+fn finish(scan: Scan<'_>, notes: Vec<String>, totals: Option<&check::Totals>) -> Result<ReadFilesystem> {
+    let Scan { volume, groups, mut cache, builder, nodes, contents, claims, mut damage, mut findings, unreadable, .. } = scan;
     let (tree, numbers) = builder.freeze_numbered()?;
     let (contents, contents_count) = contents.finish(Arc::clone(&volume.disk));
     let paths = Paths::new(&tree, &numbers);
     let may_share = volume.has_ro_compat(ro_compat_read::SHARED_BLOCKS);
     let claims = claims.settle(volume, &paths, may_share, &mut damage);
+    if let Some(totals) = totals {
+        check::links(volume, &tree, &paths, &nodes, &mut findings);
+        let free_clusters = check::blocks(volume, groups, &claims, &mut cache, &mut findings)?;
+        if !volume.has_incompat(incompat::RECOVER) {
+            check::totals(volume, free_clusters, totals.free_inodes, &mut findings);
+        }
+    }
     let places = claims::places(&claims, volume, &paths);
     let inodes = scan::along_tree(&nodes, &numbers, tree.node_count());
     let (damage, findings, unreadable) = (damage.finish(&paths), findings.finish(&paths), unreadable.finish(&paths));

@@ -2,6 +2,7 @@
 
 use super::super::format::{INDEX_FL, INLINE_DATA_FL, ROOT_INO, incompat, mode};
 use super::cache::Cache;
+use super::check;
 use super::claims::{About, BlockSet, Claims, Owner};
 use super::contents::Collector;
 use super::directory::{Form, Found, Listing};
@@ -67,6 +68,8 @@ pub(super) struct Scan<'a> {
     pub(super) unreadable: Findings,
     /// Whether something could not be looked into, so that inodes may seem to have no names.
     pub(super) is_whole: bool,
+    /// What was said of inodes, before it is known which are being cut off.
+    pub(super) late: Vec<(u32, Spot, Error)>,
     entries: u64,
     xattr_bytes: u64,
     last_set: XattrSetId,
@@ -96,6 +99,7 @@ impl<'a> Scan<'a> {
             findings: Findings::new(options.findings),
             unreadable: Findings::new(options.findings),
             is_whole: true,
+            late: Vec::new(),
             entries: 0,
             xattr_bytes: 0,
             last_set: XattrSetId::NONE,
@@ -199,6 +203,9 @@ impl<'a> Scan<'a> {
         for error in &map.odd {
             self.odd(Spot::node(directory.node), Error::corrupt(error.to_string()));
         }
+        if self.options.check {
+            self.check_directory(directory, &record, &map)?;
+        }
         let size_blocks = record.size(self.volume).div_ceil(self.volume.block_bytes);
         if record.size(self.volume) % self.volume.block_bytes != 0 || map.block(0).is_none() {
             let message = format!("directory inode {} of {} bytes: whole blocks from the first one are needed", record.ino, record.size(self.volume));
@@ -222,6 +229,18 @@ impl<'a> Scan<'a> {
         }
         let offset = map.block(0).map_or(record.offset, |block| self.volume.offset(block));
         listing.check_dots(&form, directory.parent, offset);
+        if self.options.check && form.indexed && listing.wrong.is_empty() && !form.encrypted {
+            for error in check::index(self.volume, &mut self.cache, &record, &form, &map, listing) {
+                self.findings.push_at(Some(Spot::node(directory.node)), error.at_offset(offset));
+            }
+        }
+        Ok(())
+    }
+
+    /// The check of what a directory's inode says; its attributes are looked at once more, for what they are charged.
+    fn check_directory(&mut self, directory: &Pending, record: &Record, map: &Map) -> Result<()> {
+        let charged = self.xattrs.charge(self.volume, record)?;
+        self.check_record(Spot::node(directory.node), record, map, charged);
         Ok(())
     }
 
@@ -327,6 +346,10 @@ impl<'a> Scan<'a> {
             self.odd(Spot::node(node), Error::corrupt(error.to_string()));
         }
         self.judge_type(node, &record, found);
+        if self.options.check && (!record.is_directory() || record.is_inline(self.volume)) {
+            let charged = self.xattrs.charged;
+            self.check_record(Spot::node(node), &record, &map, charged);
+        }
         self.claim_map(node, false, &map);
         self.claim_attributes(node, &attributes);
         if record.is_directory() {
@@ -500,10 +523,6 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The inode of each node of the tree, by the builder's number.
-    pub(super) fn ino(&self, node: NodeId) -> u32 {
-        self.nodes.get(node.index()).map_or(NOBODY, |facts| facts.ino)
-    }
 }
 
 /// The type of an entry that names an inode with this type.

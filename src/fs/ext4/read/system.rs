@@ -1,6 +1,6 @@
 //! Inodes that no name leads to: the journal, quota files, the resize inode, the file of orphans; and what was deleted while it was open.
 
-use super::super::format::{FIRST_INO, JOURNAL_INO, RESIZE_INO, ROOT_INO, USR_QUOTA_INO, compat, mode, ro_compat};
+use super::super::format::{FIRST_INO, RESIZE_INO, ROOT_INO, USR_QUOTA_INO, compat, mode, ro_compat};
 use super::claims::What;
 use super::inode::Record;
 use super::map::Map;
@@ -81,7 +81,7 @@ impl Scan<'_> {
         let record = match self.read(ino) {
             Ok(record) => record,
             // What never was written has no checksum.
-            Err(_) if ino != RESIZE_INO && ino != JOURNAL_INO => return Ok(()),
+            Err(_) if ino != RESIZE_INO || !self.volume.has_compat(compat::RESIZE_INODE) => return Ok(()),
             Err(error) => {
                 self.damage.push(error);
                 return Ok(());

@@ -229,12 +229,9 @@ impl Xattrs {
             }
         }
         let mut set = Vec::new();
-        let mut hash = 0_u32;
         for raw in entries(&bytes, XATTR_BLOCK_HEADER_BYTES)? {
-            hash = if raw.entry.e_hash == 0 { 0 } else { hash.rotate_left(16) ^ raw.entry.e_hash };
             set.extend(self.attribute(context, &bytes, &raw, offset, new_values)?);
         }
-        let _ = hash;
         Ok((set, header))
     }
 
@@ -294,6 +291,38 @@ impl Xattrs {
             self.odd.push(Error::corrupt(message).at_offset(offset));
         }
         Ok(Arc::clone(&value.bytes))
+    }
+
+    /// Bytes that an inode is charged for attributes outside of it, all of which were read before.
+    ///
+    /// # Errors
+    /// Lists that cannot be read.
+    pub(super) fn charge(&self, volume: &Volume, record: &Record) -> Result<u64> {
+        let mut charged = 0;
+        if let Some((region, _)) = record.region()
+            && region.get(..MAGIC_BYTES) == Some(&XATTR_MAGIC.to_le_bytes())
+        {
+            let values = entries(&region[MAGIC_BYTES..], 0)?.into_iter().filter_map(|raw| self.values.get(&raw.entry.e_value_inum).map(|value| value.charged));
+            charged = values.sum();
+        }
+        if let Some(Ok(block)) = self.blocks.get(&record.xattr_block(volume)) {
+            charged += block.values + volume.block_bytes * volume.cluster_blocks;
+        }
+        Ok(charged)
+    }
+
+    /// For the check: what is wrong with the numbers of users of values.
+    pub(super) fn wrong_references(&self) -> Vec<Error> {
+        let mut values: Vec<&Value> = self.values.values().collect();
+        values.sort_unstable_by_key(|value| value.record.ino);
+        let says = |value: &Value| u64::from(value.record.inode.i_ctime) << 32 | u64::from(value.record.inode.l_i_version);
+        let wrong = values.into_iter().filter(|value| says(value) != value.references);
+        wrong
+            .map(|value| {
+                let message = format!("inode {} of an extended attribute's value says {} users; it has {}", value.record.ino, says(value), value.references);
+                Error::corrupt(message).at_offset(value.record.offset)
+            })
+            .collect()
     }
 
     /// For the check: blocks whose number of users is not what they say, with their places.
