@@ -14,7 +14,7 @@ use crate::stream::{ChecksumOptions, all_blocks, checksum_blocks};
 use crate::units::{BLOCK_BYTES, BlockIndex};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read as _;
 use std::ops::Range;
@@ -22,8 +22,10 @@ use std::path::Path;
 
 /// Differing blocks that are told one by one, with their owners.
 const TOLD_MAX: usize = 16;
-/// Owners that are named of one block.
-const OWNERS_MAX: usize = 8;
+/// Owners that are named of one block: as many as pieces of 4 KiB lie in it.
+const OWNERS_MAX: usize = 128;
+/// Of these people are shown so many.
+const OWNERS_SHOWN: usize = 8;
 /// The longest report that is read.
 const REPORT_MAX_BYTES: u64 = 16 << 20;
 
@@ -100,7 +102,7 @@ pub struct DifferingBlock {
     pub expected: String,
     /// SHA-256 of what is there.
     pub found: String,
-    /// Whose bytes lie in it.
+    /// Whose bytes lie in it, the greatest share first.
     pub belongs_to: Vec<String>,
 }
 
@@ -206,12 +208,11 @@ impl Filesystems<'_> {
         Ok(())
     }
 
-    /// Whose bytes lie in `range` of the disk.
+    /// Whose bytes lie in `range` of the disk, the greatest share first.
     fn owners(&mut self, range: &Range<u64>) -> Vec<String> {
         let image = self.image;
-        let meets =
-            |partition: &&PartitionSummary| partition.offset_bytes < range.end && range.start < partition.offset_bytes.saturating_add(partition.size_bytes);
-        let mut owners = BTreeSet::new();
+        let meets = |partition: &&PartitionSummary| partition.offset_bytes < range.end && range.start < partition.offset_bytes.saturating_add(partition.size_bytes);
+        let mut shares: BTreeMap<String, u64> = BTreeMap::new();
         let mut covered = 0;
         for partition in image.partitions().iter().filter(meets) {
             let number = partition.number;
@@ -219,40 +220,39 @@ impl Filesystems<'_> {
             let inside = range.start.max(base) - base..range.end.min(base.saturating_add(partition.size_bytes)) - base;
             covered += inside.end - inside.start;
             let read = self.read.entry(number).or_insert_with(|| image.read(number, &self.options).ok().flatten());
-            match read {
-                Some(read) => {
-                    owners.extend(places(read, &inside).into_iter().map(|place| if number == 0 { place } else { format!("partition {number}: {place}") }))
-                }
-                None => drop(owners.insert(format!("partition {number} ({})", partition.partition_type))),
+            let own = match read {
+                Some(read) => places(read, &inside),
+                None => BTreeMap::from([(format!("({})", partition.partition_type), inside.end - inside.start)]),
+            };
+            for (place, bytes) in own {
+                *shares.entry(if number == 0 { place } else { format!("partition {number}: {place}") }).or_default() += bytes;
             }
         }
-        if covered < range.end.min(image.summary().size_bytes) - range.start {
-            owners.insert(if range.start == 0 || range.end >= image.summary().size_bytes {
-                "the partition table".to_owned()
-            } else {
-                "no partition".to_owned()
-            });
+        let all = range.end.min(image.summary().size_bytes).saturating_sub(range.start);
+        if covered < all {
+            let is_end = range.start == 0 || range.end >= image.summary().size_bytes;
+            shares.insert(if is_end { "the partition table" } else { "no partition" }.to_owned(), all - covered);
         }
-        let all = owners.len();
-        let mut owners: Vec<String> = owners.into_iter().take(OWNERS_MAX).collect();
-        if all > owners.len() {
-            owners.push(format!("and {} more", all - owners.len()));
-        }
-        owners
+        let mut owners: Vec<(String, u64)> = shares.into_iter().collect();
+        owners.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        owners.into_iter().take(OWNERS_MAX).map(|(owner, _)| owner).collect()
     }
 }
 
-/// What lies in `range` of a filesystem, in words.
-fn places(read: &ReadFilesystem, range: &Range<u64>) -> Vec<String> {
+/// What lies in `range` of a filesystem, in words, and how many bytes of it.
+fn places(read: &ReadFilesystem, range: &Range<u64>) -> BTreeMap<String, u64> {
     let from = read.places.partition_point(|place| place.range.end <= range.start);
-    let met = read.places[from..].iter().take_while(|place| place.range.start < range.end);
-    let mut shown: Vec<String> = met.map(|place| owner(read, &place.owner)).collect();
-    shown.sort();
-    shown.dedup();
-    if shown.is_empty() {
-        shown.push("free space".to_owned());
+    let mut places = BTreeMap::new();
+    let mut free = range.end - range.start;
+    for place in read.places[from..].iter().take_while(|place| place.range.start < range.end) {
+        let bytes = place.range.end.min(range.end) - place.range.start.max(range.start);
+        free = free.saturating_sub(bytes);
+        *places.entry(owner(read, &place.owner)).or_default() += bytes;
     }
-    shown
+    if free > 0 {
+        places.insert("free space".to_owned(), free);
+    }
+    places
 }
 
 fn owner(read: &ReadFilesystem, owner: &PlaceOwner) -> String {
@@ -389,7 +389,11 @@ impl fmt::Display for Verified {
             writeln!(f, "note: {}", escape(note.as_bytes()))?;
         }
         for DifferingBlock { index, belongs_to, .. } in &self.first_differing {
-            writeln!(f, "block {index} (byte {}) differs: {}", BlockIndex(*index).offset_bytes(), belongs_to.join(", "))?;
+            write!(f, "block {index} (byte {}) differs: {}", BlockIndex(*index).offset_bytes(), belongs_to[..belongs_to.len().min(OWNERS_SHOWN)].join(", "))?;
+            match belongs_to.len().saturating_sub(OWNERS_SHOWN) {
+                0 => writeln!(f)?,
+                more => writeln!(f, " and {more} more")?,
+            }
         }
         let told = crate::units::u64_of(self.first_differing.len());
         if self.differing_blocks > told {

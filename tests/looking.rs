@@ -30,8 +30,8 @@ impl Lab {
         fs::write(lab.path("tree.tar"), archive()).unwrap();
         fs::write(
             lab.path("image.toml"),
-            "name = \"looking\"\n[disk]\nsize = \"96 MiB\"\n[[partition]]\ntype = \"esp\"\nlabel = \"boot things\"\nsize = \"34 MiB\"\nsource = \"esp.tar\"\n\
-             [[partition]]\ntype = \"linux\"\nlabel = \"the root\"\nsource = \"tree.tar\"\n[partition.ext4]\nfeatures = [\"default\", \"project\"]\n",
+            "name = \"looking\"\n[boot]\nmode = \"none\"\n[disk]\nsize = \"96 MiB\"\n[[partition]]\ntype = \"esp\"\nlabel = \"boot things\"\nsize = \"34 MiB\"\nsource = \"esp.tar\"\n\
+             [[partition]]\ntype = \"linux\"\nlabel = \"the root\"\nmount_point = \"/\"\nsource = \"tree.tar\"\n[partition.ext4]\nfeatures = [\"default\", \"project\"]\n",
         )
         .unwrap();
         let mut esp = tar::Builder::new(Vec::new());
@@ -50,7 +50,11 @@ fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, body: 
     tar.append_pax_extensions(pax.iter().copied()).unwrap();
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(kind);
-    header.set_mode(if kind == tar::EntryType::Directory { 0o755 } else { 0o640 });
+    header.set_mode(match kind {
+        tar::EntryType::Directory => 0o755,
+        tar::EntryType::Symlink => 0o777,
+        _ => 0o640,
+    });
     (header.set_uid(7), header.set_gid(8), header.set_mtime(1_700_000_001));
     match kind {
         tar::EntryType::Symlink | tar::EntryType::Link => header.set_link_name(std::str::from_utf8(body).unwrap()).unwrap(),
@@ -267,8 +271,8 @@ fn diff_says_what_changed_and_which_blocks_a_snapshot_would_store() {
     let lab = Lab::new();
     fs::write(
         lab.path("next.toml"),
-        "name = \"looking\"\n[disk]\nsize = \"96 MiB\"\n[[partition]]\ntype = \"esp\"\nlabel = \"boot things\"\nsize = \"34 MiB\"\nsource = \"esp.tar\"\n\
-         [[partition]]\ntype = \"linux\"\nlabel = \"the root\"\nsource = \"tree.tar\"\n[partition.ext4]\nfeatures = [\"default\", \"project\"]\n\
+        "name = \"looking\"\n[boot]\nmode = \"none\"\n[disk]\nsize = \"96 MiB\"\n[[partition]]\ntype = \"esp\"\nlabel = \"boot things\"\nsize = \"34 MiB\"\nsource = \"esp.tar\"\n\
+         [[partition]]\ntype = \"linux\"\nlabel = \"the root\"\nmount_point = \"/\"\nsource = \"tree.tar\"\n[partition.ext4]\nfeatures = [\"default\", \"project\"]\n\
          [[file]]\npath = \"/etc/motd\"\ncontent = \"hallo\\n\"\nmode = \"0600\"\n[[file]]\npath = \"/etc/new\"\ncontent = \"\"\n[[file]]\npath = \"/usr/empty\"\nremove = true\n",
     )
     .unwrap();

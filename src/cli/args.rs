@@ -35,8 +35,8 @@ pub(super) enum Command {
     Cat(CatArgs),
     /// Take entries out of a source, into a directory or a tar.
     Extract(ExtractArgs),
-    /// Say what differs between two sources, and between two images block by block. A report, a block list or an index of files can
-    /// stand for an image. Exit code 1 where something does.
+    /// Say what differs between two sources, and between two images block by block. A report or a block list can stand for an image's
+    /// blocks. Exit code 1 where something differs.
     Diff(DiffArgs),
     /// Check that an image is what its report or block list says, and that its filesystems are sound. Exit code 1 where not.
     Verify(VerifyArgs),
@@ -281,7 +281,7 @@ pub(super) struct ExtractArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct DiffArgs {
-    /// The old side: a source, or a report, a block list or an index of files.
+    /// The old side: a source, or a report (with the block list beside it) or a block list.
     #[arg(value_name = "OLD")]
     pub(super) old: OsString,
     /// The new side.

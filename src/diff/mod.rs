@@ -1,7 +1,6 @@
 //! What differs between two sources, entry by entry, and between two disks, block by block.
 //!
-//! Either side is a directory, a tar, an image, or what was kept of one: a report with the block list beside it, a block list, an
-//! index of files (`….layout`). Entries are compared by path: what they are, metadata, contents. Blocks are compared by their digests;
+//! Entries are compared by path: what they are, metadata, contents. Blocks are compared by their digests;
 //! a block that is zero and one that is unused or not stored are the same.
 
 mod blocks;
