@@ -4,6 +4,7 @@
 #   OUT/mke2fs    of the newest e2fsprogs that Debian has (1.47.2 or newer: earlier ones take no tar), built from source.
 #                 libarchive is loaded when a tar is read (Debian: libarchive13 or libarchive13t64).
 #   OUT/mkext4    the crate mkext4 (crates.io) behind a small command: benches/peers/mkext4
+#   OUT/ext4view  the crate ext4-view behind a small command: benches/peers/ext4view
 #   OUT/tools     blocks hashed as uploaders do, and files read with nothing else done: benches/peers/tools
 #   OUT/tar2ext4  of hcsshim, by `go install`, where there is Go and its module proxy can be reached (no Debian package has it);
 #                 TAR2EXT4 names the version. go-diskfs is a library that no package has as a program: it is left out.
@@ -70,7 +71,7 @@ done
 [ -x "$out/mke2fs" ] || exit 1
 "$out/mke2fs" -V
 
-for peer in mkext4 tools; do
+for peer in mkext4 tools ext4view; do
   cargo build --quiet --release --manifest-path "$here/peers/$peer/Cargo.toml" --target-dir "$out/cargo"
   cp "$out/cargo/release/peer-$peer" "$out/$peer"
   echo "$peer: $(sed -n '/name = "\(mkext4\|ring\)"/{N;s/name = "\(.*\)"\nversion = "\(.*\)"/\1 \2/p}' "$here/peers/$peer/Cargo.lock")"

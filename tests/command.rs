@@ -114,7 +114,7 @@ fn plan_refuses_what_a_format_cannot_hold() {
 
 /// Nothing that a build writes takes the place of what it is made from, by whatever name it is reached.
 #[test]
-fn no_output_replaces_an_input() {
+fn r29_no_output_replaces_an_input() {
     let (folder, tar) = folder_with_tar();
     let at = folder.path();
     let (hard, soft, source) = (at.join("hard.tar"), at.join("soft.tar"), at.join("source"));
@@ -242,7 +242,7 @@ fn a_full_disk_is_an_error_and_leaves_nothing() {
 /// The Nth call of each kind fails, for every N until a run in which it is not reached: an error every time, and never a
 /// file under the final name that is not whole.
 #[test]
-fn every_failing_system_call_is_an_error_or_harmless() {
+fn r7_r29_every_failing_system_call_is_an_error_or_harmless() {
     let (folder, tar) = folder_with_tar();
     let at = folder.path();
     let out = at.join("x.raw");

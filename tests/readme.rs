@@ -99,6 +99,32 @@ fn the_checksums_of_an_image_agree() {
     assert!(folder.path().join("web.blocks.jsonl").exists());
 }
 
+/// The tour of what looks into images, on an image that the README's own walk-through would make.
+#[test]
+fn looking_into_images_works_as_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in [("etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian\"\n"), ("usr/bin/true", "#!/bin/sh\n")] {
+        let path = folder.path().join("rootfs").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    fs::create_dir(folder.path().join("esp")).unwrap();
+    fs::write(folder.path().join("esp/file.txt"), "on the ESP").unwrap();
+    let recipe = "[boot]\nmode = \"none\"\n[[partition]]\ntype = \"esp\"\nsource = \"esp\"\n[[partition]]\ntype = \"root-x86-64\"\nsource = \"rootfs\"\nowner = \"0:0\"\n";
+    fs::write(folder.path().join("web.toml"), recipe).unwrap();
+    let mut build = Command::new(env!("CARGO_BIN_EXE_rootvol"));
+    run(build.args(["build", "--recipe", "web.toml", "-o", "web.vhd"]).current_dir(folder.path()));
+    let bin = Path::new(env!("CARGO_BIN_EXE_rootvol")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    // Without a kernel in the tree the new image is a data disk.
+    let said = common::text(Command::new("sh").arg("-ec").arg(block("looking")).env("PATH", path).current_dir(folder.path()));
+    for part in ["system on partition 2: Debian", "etc/os-release", "ID=debian", "\"sha256\":\"", "nothing is wrong", "2 GiB", "a new snapshot would store"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("etc/etc/os-release")).unwrap(), "ID=debian\nPRETTY_NAME=\"Debian\"\n");
+    assert!(folder.path().join("web.tar.zst").exists());
+}
+
 #[test]
 fn the_recipe_builds() {
     let recipe = block("recipe");

@@ -199,7 +199,7 @@ fn refusal(bytes: &[u8], format: Option<Format>) -> rootvol::Error {
 }
 
 #[test]
-fn fields_that_cannot_be_are_refused_with_what_is_wrong() {
+fn r4_r22_fields_that_cannot_be_are_refused_with_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vhd");
     let all = rootvol::layout::Segment { range: 0..9 * MIB, source: rootvol::layout::SegmentSource::Metadata };

@@ -28,7 +28,7 @@ fn a_file_appears_when_committed_and_holes_are_zero() {
 }
 
 #[test]
-fn dropping_leaves_the_old_file_and_nothing_else() {
+fn r29_dropping_leaves_the_old_file_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.img");
     fs::write(&path, "old").unwrap();
@@ -65,7 +65,7 @@ mod unix {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     #[test]
-    fn a_symlink_is_replaced_and_not_written_through() {
+    fn r29_a_symlink_is_replaced_and_not_written_through() {
         let folder = tempfile::tempdir().unwrap();
         let (link, secret) = (folder.path().join("link"), folder.path().join("secret"));
         fs::write(&secret, "secret").unwrap();

@@ -147,7 +147,7 @@ fn partitions_that_no_table_can_have_are_refused() {
 }
 
 #[test]
-fn a_damaged_primary_gives_way_to_the_backup_and_is_noted() {
+fn r25_a_damaged_primary_gives_way_to_the_backup_and_is_noted() {
     let table = gpt(vec![partition(1, MIB, MIB), partition(15, 4 * MIB, MIB)]);
     for offset in [512, 512 + 20, 512 + 60, 1024, 1024 + 32, 512 + 16] {
         let mut disk = Disk::of(&table);
@@ -180,7 +180,7 @@ fn a_cut_or_grown_disk_is_noted_or_refused() {
 }
 
 #[test]
-fn header_fields_are_checked_before_they_are_believed() {
+fn r4_r25_header_fields_are_checked_before_they_are_believed() {
     let table = gpt(vec![partition(1, MIB, MIB), partition(2, 4 * MIB, MIB)]);
     // (offset on the disk, bytes, what): each with right checksums, the backup gone.
     let cases: [(usize, &[u8], &str); 15] = [
@@ -265,7 +265,7 @@ fn what_is_no_table_is_none() {
 }
 
 #[test]
-fn no_flipped_bit_makes_the_reader_panic_or_read_outside() {
+fn r1_r25_no_flipped_bit_makes_the_reader_panic_or_read_outside() {
     for table in [gpt(vec![partition(1, MIB, MIB), partition(15, 4 * MIB, MIB)]), mbr(vec![partition(1, MIB, MIB)])] {
         let mut disk = Disk::of(&table);
         let end = u64_of(disk.pieces[0].1.len()).min(2048);

@@ -386,7 +386,7 @@ fn r17_types_change_across_layers_without_stale_children() {
 }
 
 #[test]
-fn container_images_are_refused_with_the_way_round() {
+fn r18_container_images_are_refused_with_the_way_round() {
     let archive = Make::default().entry("manifest.json", b'0', b"[]").entry("0123/layer.tar", b'0', b"").end();
     assert_eq!(refused(&archive, "docker export").kind(), ErrorKind::Unsupported);
     let archive = Make::default().entry("oci-layout", b'0', b"{}").entry("index.json", b'0', b"{}").entry("blobs/sha256/aa", b'0', b"").end();

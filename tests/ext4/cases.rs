@@ -17,7 +17,7 @@ const MIB: u64 = 1 << 20;
 const ONLY_IN_LARGE_BLOCKS: [&[u8]; 4] = [b"xattrs/block-full", b"xattrs/both-full", b"links/symbolic-4095", b"holes/largest"];
 
 #[test]
-fn a_tree_of_everything_passes_e2fsck_in_every_block_and_inode_size() {
+fn r28_a_tree_of_everything_passes_e2fsck_in_every_block_and_inode_size() {
     let sample = everything();
     for (block_bytes, inode_bytes) in [(4096, 256), (4096, 512), (4096, 1024)] {
         for size in [SizeRequest::Minimum { free_bytes: 0 }, SizeRequest::Exact(64 * MIB), SizeRequest::Exact(300 * MIB + 12_345)] {
@@ -323,7 +323,7 @@ fn debugfs_shows_inodes_extents_and_xattrs() {
 
 /// Renewing a digest is a decision: old images are no longer made the same. Say why in the commit.
 #[test]
-fn the_same_tree_gives_the_same_bytes_on_every_machine() {
+fn r9_the_same_tree_gives_the_same_bytes_on_every_machine() {
     let sample = everything();
     for (block_bytes, pinned) in
         [(4096, "9d5a313973612cf096f5e74134d54478d61f7d3e719d2a75770b4eb4a4b71ead"), (1024, "1c4a7ffe8ddd423d1db865b139b4aabbe09642c69ed6e7d13cdb830c6495b1ff")]
