@@ -577,7 +577,7 @@ fn r1_r2_cuts_and_changed_bytes_end_at_once_and_without_a_panic() {
         }
         let parts = Parts::of(&image);
         let used = (2..).find(|cluster| parts.link(&image, *cluster) == 0).unwrap() * parts.cluster + parts.data;
-        let mut seeded = Seeded(kind as u64);
+        let mut seeded = Seeded(size);
         let disk = Arc::new(image.clone());
         for round in 0..200 {
             // Half of the changes hit the structures before the clusters, half anything that is in use.

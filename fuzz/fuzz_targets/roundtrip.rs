@@ -13,11 +13,11 @@
 mod filesystem;
 
 use libfuzzer_sys::fuzz_target;
+use rootvol::Guid;
 use rootvol::content::{Contents, MemoryContents, ReadAt};
 use rootvol::fs::{self, Planned, ReadFilesystem, ext4, fat};
 use rootvol::layout::fill;
 use rootvol::tree::{Device, Metadata, NewNode, NodeKind, Timestamp, Tree, TreeBuilder, Xattr};
-use rootvol::Guid;
 use std::sync::Arc;
 
 const IMAGE_MAX: u64 = 8 << 20;
@@ -88,6 +88,10 @@ fn tree(entries: &[u8], is_fat: bool) -> Option<(Tree, MemoryContents)> {
     }
     // The writer's own lost+found does not count.
     let _ = tree.remove("lost+found");
+    if is_fat {
+        // The root has no entry of its own in FAT.
+        tree.add("", root, NewNode::Directory).ok()?;
+    }
     Some((tree.freeze().ok()?, contents))
 }
 
