@@ -211,7 +211,8 @@ impl Filesystems<'_> {
     /// Whose bytes lie in `range` of the disk, the greatest share first.
     fn owners(&mut self, range: &Range<u64>) -> Vec<String> {
         let image = self.image;
-        let meets = |partition: &&PartitionSummary| partition.offset_bytes < range.end && range.start < partition.offset_bytes.saturating_add(partition.size_bytes);
+        let meets =
+            |partition: &&PartitionSummary| partition.offset_bytes < range.end && range.start < partition.offset_bytes.saturating_add(partition.size_bytes);
         let mut shares: BTreeMap<String, u64> = BTreeMap::new();
         let mut covered = 0;
         for partition in image.partitions().iter().filter(meets) {

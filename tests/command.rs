@@ -166,7 +166,7 @@ fn documents_are_made_where_they_are_asked_for() {
 #[test]
 fn an_inspected_file_that_is_no_image_is_an_error() {
     let (folder, tar) = folder_with_tar();
-    fails(rootvol().arg("inspect").arg(&tar), folder.path(), 1, "neither a partition table nor a filesystem");
+    fails(rootvol().arg("inspect").arg(&tar), folder.path(), 1, "looks like a tar");
 }
 
 #[test]

@@ -77,7 +77,13 @@ fn archive() -> Vec<u8> {
     let noise: Vec<u8> = (0_u32..300_000).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     add(&mut tar, "etc/", T::Directory, b"", &[("SCHILY.fflags", b"nodump,noatime")]);
     add(&mut tar, "etc/os-release", T::Regular, b"ID=looking\nPRETTY_NAME=\"A system to look at\"\n", &[]);
-    add(&mut tar, "etc/motd", T::Regular, b"hello\n", &[("mtime", b"1700000000.123456789"), ("SCHILY.xattr.user.note", b"\x00\xffbytes"), ("ROOTVOL.project", b"42")]);
+    add(
+        &mut tar,
+        "etc/motd",
+        T::Regular,
+        b"hello\n",
+        &[("mtime", b"1700000000.123456789"), ("SCHILY.xattr.user.note", b"\x00\xffbytes"), ("ROOTVOL.project", b"42")],
+    );
     add(&mut tar, "etc/again", T::Link, b"etc/motd", &[]);
     add(&mut tar, "etc/localtime", T::Symlink, b"../usr/share/zone", &[]);
     add(&mut tar, "usr/noise", T::Regular, &noise, &[("SCHILY.fflags", b"schg")]);
@@ -177,7 +183,9 @@ fn paths_are_found_as_in_the_system_and_only_inside_it() {
     let names = |path: &str| text(rootvol().arg("ls").arg(&disk).arg(path)).lines().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(names("/run"), ["run/pipe", "run/socket"]);
     assert_eq!(names("etc/motd"), ["etc/motd"]);
-    for (command, path, says) in [("ls", "nothing", "no such"), ("cat", "etc", "no regular file"), ("cat", "dev/null", "no regular file"), ("cat", "x\x1b", "x\\x1B")] {
+    for (command, path, says) in
+        [("ls", "nothing", "no such"), ("cat", "etc", "no regular file"), ("cat", "dev/null", "no regular file"), ("cat", "x\x1b", "x\\x1B")]
+    {
         exits(rootvol().arg(command).arg(&disk).arg(path), 1, says);
     }
 }
@@ -258,7 +266,10 @@ fn extraction_into_a_directory_gives_the_source_back() {
     let said = String::from_utf8(said.stdout).unwrap();
     if is_root {
         // A directory tells nothing of chattr's attributes and projects; where the host's filesystem sees holes is its own affair.
-        let unexpected: Vec<&str> = said.lines().filter(|line| line.starts_with(['+', '-', '~']) && !line.contains("attributes") && !line.contains("project") && !line.contains("holes")).collect();
+        let unexpected: Vec<&str> = said
+            .lines()
+            .filter(|line| line.starts_with(['+', '-', '~']) && !line.contains("attributes") && !line.contains("project") && !line.contains("holes"))
+            .collect();
         assert!(unexpected.is_empty(), "{said}");
     }
     assert!(said.contains("0 added, 0 removed") || !is_root, "{said}");
@@ -279,8 +290,12 @@ fn diff_says_what_changed_and_which_blocks_a_snapshot_would_store() {
     run(rootvol().arg("build").arg("--recipe").arg(lab.path("next.toml")).arg("-o").arg(lab.path("next.vhd")).arg("--quiet"));
     let output = exits(rootvol().arg("diff").arg(lab.path("disk.img")).arg(lab.path("next.vhd")).arg("--json"), 1, "");
     let diff: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let changes: Vec<(&str, &str)> = diff["entries"].as_array().unwrap().iter().map(|entry| (entry["path"].as_str().unwrap(), entry["change"].as_str().unwrap())).collect();
-    assert!(changes.contains(&("etc/new", "added")) && changes.contains(&("usr/empty", "removed")) && changes.contains(&("etc/motd", "changed")), "{changes:?}");
+    let changes: Vec<(&str, &str)> =
+        diff["entries"].as_array().unwrap().iter().map(|entry| (entry["path"].as_str().unwrap(), entry["change"].as_str().unwrap())).collect();
+    assert!(
+        changes.contains(&("etc/new", "added")) && changes.contains(&("usr/empty", "removed")) && changes.contains(&("etc/motd", "changed")),
+        "{changes:?}"
+    );
     let motd = diff["entries"].as_array().unwrap().iter().find(|entry| entry["path"] == "etc/motd").unwrap();
     let fields: Vec<&str> = motd["what"].as_array().unwrap().iter().map(|what| what["field"].as_str().unwrap()).collect();
     for field in ["mode", "mtime", "contents", "user.note", "links"] {
@@ -437,9 +452,16 @@ fn an_image_of_an_image_is_the_same_and_keeps_its_identifiers() {
     assert_eq!(one["partitions"][0]["filesystem"]["uuid"], two["partitions"][0]["filesystem"]["uuid"]);
     assert_eq!(one["system"]["name"], "A system to look at");
     // With a seed it is another disk; with changes laid over it a changed one.
-    run(rootvol().arg("build").arg(lab.path("one.img")).arg("-o").arg(lab.path("three.img")).args(["--boot", "none", "--quiet", "--seed", "01234567-89ab-cdef-0123-456789abcdef"]));
+    run(rootvol().arg("build").arg(lab.path("one.img")).arg("-o").arg(lab.path("three.img")).args([
+        "--boot",
+        "none",
+        "--quiet",
+        "--seed",
+        "01234567-89ab-cdef-0123-456789abcdef",
+    ]));
     assert_ne!(one["partitions"][0]["filesystem"]["uuid"], inspect("three.img")["partitions"][0]["filesystem"]["uuid"]);
-    fs::write(lab.path("changed.toml"), "[[partition]]\ntype = \"linux\"\nsource = \"disk.img\"\n[[file]]\npath = \"/etc/motd\"\ncontent = \"changed\\n\"\n").unwrap();
+    fs::write(lab.path("changed.toml"), "[[partition]]\ntype = \"linux\"\nsource = \"disk.img\"\n[[file]]\npath = \"/etc/motd\"\ncontent = \"changed\\n\"\n")
+        .unwrap();
     run(rootvol().arg("build").arg("--recipe").arg(lab.path("changed.toml")).arg("-o").arg(lab.path("changed.img")).arg("--quiet"));
     assert_eq!(text(rootvol().arg("cat").arg(lab.path("changed.img")).arg("etc/motd")), "changed\n");
     assert_eq!(text(rootvol().arg("cat").arg(lab.path("changed.img")).arg("etc/os-release")), text(rootvol().arg("cat").arg(&disk).arg("etc/os-release")));

@@ -15,7 +15,8 @@ fuzz_target!(|data: &[u8]| {
     let mut tree = TreeBuilder::new();
     for (number, entry) in data.split(|byte| *byte == 0xff).take(200).enumerate() {
         let [kind, size, at @ ..] = entry else { continue };
-        let metadata = Metadata { mode: u16::from(*size), uid: number as u32, mtime: Timestamp::from_seconds(i64::from(*kind) * 10_000_000), ..Metadata::default() };
+        let metadata =
+            Metadata { mode: u16::from(*size), uid: number as u32, mtime: Timestamp::from_seconds(i64::from(*kind) * 10_000_000), ..Metadata::default() };
         let node = match kind % 4 {
             0 => NewNode::Directory,
             1 => NewNode::File { content: ContentId(0), length: 1 << (size % 30), data: None },

@@ -9,8 +9,12 @@ fn shows_an_image() {
             Ok(read) => {
                 println!("{path}: {} nodes, {:?}", read.tree.node_count(), begun.elapsed());
                 println!("  {:?} {:?}", read.notes, read.unreadable);
-                for error in &read.damage { println!("  damage: {error}"); }
-                for error in &read.findings { println!("  finding: {error}"); }
+                for error in &read.damage {
+                    println!("  damage: {error}");
+                }
+                for error in &read.findings {
+                    println!("  finding: {error}");
+                }
             }
             Err(error) => println!("{path}: {error}"),
         }

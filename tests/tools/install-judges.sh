@@ -41,7 +41,7 @@ missing() {
 
 # --- Debian packages
 plain=(strace valgrind e2fsprogs dosfstools mtools gdisk fdisk attr acl libarchive-tools tar xz-utils zstd gzip
-       mmdebstrap busybox-static grub-common binutils ca-certificates gcc libc6-dev
+       mmdebstrap busybox-static grub-common binutils ca-certificates gcc g++ libc6-dev
        python3 python3-venv util-linux mount
        selinux-utils policycoreutils selinux-policy-default)
 # QEMU has to come from one suite: mixing bookworm and bookworm-backports would

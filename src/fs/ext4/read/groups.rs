@@ -50,11 +50,7 @@ pub(super) fn places(raw: &[u8]) -> [u64; 3] {
     let len = raw.len().min(DESCRIPTOR_BYTES);
     bytes[..len].copy_from_slice(&raw[..len]);
     let d = GroupDescriptor::decode(&bytes);
-    [
-        joined(d.bg_block_bitmap_lo, d.bg_block_bitmap_hi),
-        joined(d.bg_inode_bitmap_lo, d.bg_inode_bitmap_hi),
-        joined(d.bg_inode_table_lo, d.bg_inode_table_hi),
-    ]
+    [joined(d.bg_block_bitmap_lo, d.bg_block_bitmap_hi), joined(d.bg_inode_bitmap_lo, d.bg_inode_bitmap_hi), joined(d.bg_inode_table_lo, d.bg_inode_table_hi)]
 }
 
 /// What `bg_checksum` must be; `None` where there are no checksums.

@@ -522,7 +522,6 @@ impl<'a> Scan<'a> {
             }
         }
     }
-
 }
 
 /// The type of an entry that names an inode with this type.

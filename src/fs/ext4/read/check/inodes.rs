@@ -202,14 +202,7 @@ impl Scan<'_> {
     /// The inodes that the names of a directory lead to that is not connected itself.
     fn names_below(&mut self, record: &Record, below: &mut HashSet<u32>) {
         let Ok(map) = map::read(self.volume, &mut self.cache, &mut super::super::claims::BlockSet::default(), record) else { return };
-        let form = Form {
-            csum: record.csum(self.volume),
-            indexed: false,
-            encrypted: true,
-            file_types: true,
-            inodes: self.volume.inodes,
-            ino: record.ino,
-        };
+        let form = Form { csum: record.csum(self.volume), indexed: false, encrypted: true, file_types: true, inodes: self.volume.inodes, ino: record.ino };
         let mut listing = Listing::default();
         let size_blocks = record.size(self.volume).div_ceil(self.volume.block_bytes);
         for run in map.runs.iter().filter(|run| !run.unwritten && record.kind() == mode::DIRECTORY) {
