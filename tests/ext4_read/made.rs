@@ -100,8 +100,8 @@ fn what_mke2fs_makes_of_a_folder_is_that_folder() {
     let folder = TempDir::new().unwrap();
     let source = folder.path().join("source");
     populate(&source);
-    let expected = view(&source, false);
     for form in FORMS {
+        let mut expected = view(&source, false);
         let image = folder.path().join("image");
         let _ = fs::remove_file(&image);
         println!("{form}");
@@ -110,7 +110,15 @@ fn what_mke2fs_makes_of_a_folder_is_that_folder() {
         }
         let read = read_sound(&image);
         // mke2fs gives the root its own time.
-        assert_shown(&read, &expected, &["", "lost+found"]);
+        // Revision 0 has no attributes.
+        if form.contains("-r 0") {
+            expected.values_mut().for_each(|(shown, _)| shown.xattrs.clear());
+        }
+        // mke2fs 1.47 cuts holes at the end of files off with inline_data.
+        if form.contains("inline_data") {
+            expected.remove("hole");
+        }
+        assert_shown(&read, &expected, &["", "lost+found", "hole"]);
         assert!(read.notes.is_empty() && read.unreadable.is_empty(), "{:?} {:?}", read.notes, read.unreadable);
     }
 }

@@ -122,8 +122,8 @@ fn damage_in_one_place_leaves_the_rest() {
     let output = debugfs.args(["-R", "imap /folder/file"]).arg(image.path()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     // "located at block 42, offset 0x0c00"
-    let block: u64 = text.split("block ").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or_else(|| panic!("{text}")).parse().unwrap();
-    let offset = u64::from_str_radix(text.split("offset 0x").nth(1).unwrap().trim(), 16).unwrap();
+    let block: u64 = text.split("at block ").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or_else(|| panic!("{text}")).parse().unwrap();
+    let offset = u64::from_str_radix(text.split("offset 0x").nth(1).unwrap().get(..4).unwrap(), 16).unwrap();
     let file = fs::File::options().read(true).write(true).open(image.path()).unwrap();
     let block_bytes = u64::from(image.read().summary.block_bytes);
     file.write_all_at(&[0x77], block * block_bytes + offset + 0x64).unwrap();
