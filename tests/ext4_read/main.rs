@@ -9,6 +9,12 @@ mod image;
 #[path = "../ext4/sample.rs"]
 mod sample;
 
+mod agreement;
+mod aged;
+mod damage;
+mod dirty;
+mod made;
+mod oddities;
 mod reading;
 mod roundtrip;
-mod tool;
+mod view;

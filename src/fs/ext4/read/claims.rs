@@ -58,8 +58,8 @@ impl What {
 pub(super) enum About {
     Map,
     Xattrs,
-    /// What lies below an encrypted directory.
-    Encrypted,
+    /// What names lead to that are not in the tree: those of an encrypted directory, and the second of two equal ones.
+    Hidden,
 }
 
 impl About {
@@ -67,7 +67,7 @@ impl About {
         match self {
             Self::Map => "extent tree or block map",
             Self::Xattrs => "xattrs",
-            Self::Encrypted => "encrypted entries",
+            Self::Hidden => "entries that are not in the tree",
         }
     }
 }

@@ -135,9 +135,4 @@ impl<'a> Paths<'a> {
             Some(name) => [&self.of_node(node)[..], b"/", name].concat(),
         }
     }
-
-    /// The directory that a node lies in, by their numbers in the tree.
-    pub(super) fn parent(&self, node: NodeId) -> NodeId {
-        self.parents[node.index()].0
-    }
 }

@@ -26,6 +26,8 @@ pub(super) struct Group {
     pub(super) block_bitmap_csum: u32,
     pub(super) inode_bitmap_csum: u32,
     flags: u16,
+    /// Whether something is said never to have been used.
+    pub(super) says_unused: bool,
     /// Whether the table is where a table can be.
     pub(super) has_table: bool,
 }
@@ -84,6 +86,7 @@ impl Volume {
             block_bitmap_csum: joined16(d.bg_block_bitmap_csum_lo, d.bg_block_bitmap_csum_hi),
             inode_bitmap_csum: joined16(d.bg_inode_bitmap_csum_lo, d.bg_inode_bitmap_csum_hi),
             flags: if trusted { d.bg_flags } else { d.bg_flags & !(BLOCK_UNINIT | INODE_UNINIT) },
+            says_unused: d.bg_flags & (BLOCK_UNINIT | INODE_UNINIT) != 0 || d.bg_itable_unused_lo != 0,
             has_table: self.holds(table, self.table_blocks),
         }
     }

@@ -121,6 +121,13 @@ fn finish(scan: Scan<'_>, notes: Vec<String>, totals: Option<&check::Totals>) ->
 
 /// What the superblock says, with all features by name.
 fn summarized(superblock: &Superblock) -> Result<crate::report::FilesystemSummary> {
+    let mut superblock = superblock.clone();
+    // Counts that cannot be are for the check to tell.
+    superblock.s_free_inodes_count = superblock.s_free_inodes_count.min(superblock.s_inodes_count);
+    if superblock.free_blocks_count() > superblock.blocks_count() {
+        (superblock.s_free_blocks_count_lo, superblock.s_free_blocks_count_hi) = (0, 0);
+    }
+    let superblock = &superblock;
     let mut summary = summary::summarize(superblock)?;
     summary.features = Some(names::all(superblock));
     Ok(summary)

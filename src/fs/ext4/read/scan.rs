@@ -259,8 +259,7 @@ impl<'a> Scan<'a> {
 
     fn list_inline(&mut self, directory: &Pending, record: &Record, form: &Form, listing: &mut Listing) -> Result<()> {
         const PARENT_BYTES: usize = 4;
-        let attributes = self.attributes(record)?;
-        let value = attributes.inline.clone().ok_or_else(|| Error::corrupt("inline data without its attribute system.data").at_offset(record.offset))?;
+        let value = Xattrs::inline(record)?.ok_or_else(|| Error::corrupt("inline data without its attribute system.data").at_offset(record.offset))?;
         let size = usize_of(record.size(self.volume));
         let block = &record.inode.i_block;
         let i_block_at = record.offset + I_BLOCK_AT;
@@ -287,7 +286,11 @@ impl<'a> Scan<'a> {
             return self.damaged(spot, at(Error::corrupt(format!("the name leads to inode {ino}, which is reserved"))));
         }
         if !directory.hidden && self.builder.has(directory.node, name) {
-            return self.damaged(spot, Error::corrupt("the directory has this name twice"));
+            self.damaged(spot, Error::corrupt("the directory has this name twice"))?;
+            if !self.met.contains_key(&ino) {
+                self.hide_second(directory, ino);
+            }
+            return Ok(());
         }
         match self.met.get(&ino) {
             Some(Met::Bad) => self.damaged(spot, Error::corrupt(format!("the name leads to inode {ino}, which is damaged"))),
@@ -356,6 +359,15 @@ impl<'a> Scan<'a> {
             self.pending.push(Pending { node, ino: record.ino, parent: directory.ino, hidden: encrypted });
         }
         Ok(Met::Node(node))
+    }
+
+    /// What the second of two equal names leads to is not in the tree; its blocks are its own all the same.
+    fn hide_second(&mut self, directory: &Pending, ino: u32) {
+        self.is_whole = false;
+        let hidden = Pending { hidden: true, ..*directory };
+        // If it is damaged as well, that is not news.
+        let met = self.read(ino).and_then(|record| self.hide(&hidden, b"", &record)).unwrap_or(Met::Bad);
+        self.met.insert(ino, met);
     }
 
     /// What is below an encrypted directory stays out of the tree, and its blocks are known all the same.
@@ -499,7 +511,7 @@ impl<'a> Scan<'a> {
     pub(super) fn claim_map(&mut self, node: NodeId, hidden: bool, map: &Map) {
         for run in &map.runs {
             let logical = u32::try_from(run.logical).unwrap_or(u32::MAX);
-            let owner = if hidden { Owner::About(node, About::Encrypted) } else { Owner::Data(node, logical) };
+            let owner = if hidden { Owner::About(node, About::Hidden) } else { Owner::Data(node, logical) };
             self.claims.add(run.start, run.blocks, owner);
         }
         for block in &map.nodes {

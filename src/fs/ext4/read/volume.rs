@@ -164,10 +164,6 @@ impl Volume {
             }
             self.csum = seed(s);
         }
-        if u64::from(s.s_free_inodes_count) > u64::from(self.inodes) || s.free_blocks_count() > self.blocks {
-            let (free, free_inodes) = (s.free_blocks_count(), s.s_free_inodes_count);
-            return Err(corrupt(format_args!("says {free} of {} blocks free, {free_inodes} of {} inodes", self.blocks, self.inodes)));
-        }
         let last = self.descriptors_at(self.descriptor_blocks - 1);
         if last >= self.blocks {
             return Err(corrupt(format_args!("asks for {} blocks of group descriptors, which do not fit into {} blocks", self.descriptor_blocks, self.blocks)));

@@ -184,6 +184,21 @@ impl Xattrs {
         Ok(attributes)
     }
 
+    /// Where a record has the value of system.data.
+    ///
+    /// # Errors
+    /// A list that cannot be read.
+    pub(super) fn inline(record: &Record) -> Result<Option<Range<usize>>> {
+        let Some((region, at)) = record.region() else { return Ok(None) };
+        if region.get(..MAGIC_BYTES) != Some(&XATTR_MAGIC.to_le_bytes()) {
+            return Ok(None);
+        }
+        let first = at + MAGIC_BYTES;
+        let found = entries(&region[MAGIC_BYTES..], 0).map_err(|error| error.at_offset(record.offset + u64_of(first)))?;
+        let data = found.into_iter().find(|raw| raw.entry.e_name_index == name_index::SYSTEM && raw.name == b"data");
+        Ok(data.and_then(|raw| raw.value).map(|value| first + value.start..first + value.end))
+    }
+
     /// Adds the attributes of a block.
     fn block(&mut self, context: &mut Context<'_>, number: u64, attributes: &mut Attributes) -> Result<()> {
         let offset = context.volume.offset(number.min(context.volume.blocks));

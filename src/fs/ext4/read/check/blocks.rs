@@ -99,6 +99,9 @@ fn judge(volume: &Volume, number: u32, group: &Group, expected: &[u8], bits: u32
         let message = format!("the block bitmap of block group {number} has bit {at} free, behind the group's end");
         findings.push(Error::corrupt(message).at_offset(offset));
     }
+    if bytes[bitmap.len()..].iter().any(|byte| *byte != 0xff) {
+        findings.push(Error::corrupt(format!("the block bitmap of block group {number} is not full behind its end")).at_offset(offset));
+    }
     debug_assert!(index_of(bits) <= expected.len() * 8);
     Ok(())
 }

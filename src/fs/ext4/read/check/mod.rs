@@ -12,6 +12,7 @@
 //! | copies of superblock and descriptors | the first ones ([`copies`]) |
 //! | hashes and counts of shared attributes | entries and users |
 //! | quota files | what owners have ([`quota`]) |
+//! | the resize inode | the blocks that are kept for growth ([`resize`]) |
 //!
 //! Where the journal was replayed, totals of the superblock are not judged: the kernel does not keep them while mounted.
 
@@ -22,11 +23,14 @@ mod index;
 mod inodes;
 mod quota;
 mod record;
+mod resize;
+mod superblock;
 
 pub(super) use blocks::check as blocks;
 use copies::check as copies;
 pub(super) use index::check as index;
 pub(super) use inodes::Totals;
+pub(super) use superblock::totals;
 
 use super::super::format::{LINK_MAX, ro_compat};
 use super::findings::{Findings, Paths};
@@ -35,19 +39,6 @@ use super::volume::Volume;
 use crate::error::Error;
 use crate::tree::{NodeId, Tree, attribute};
 use crate::units::u64_of;
-
-/// What was found to be in use, against what the superblock says.
-pub(super) fn totals(volume: &Volume, free_clusters: u64, free_inodes: u64, findings: &mut Findings) {
-    let s = &volume.superblock;
-    // Blocks, in whole clusters.
-    let free_blocks = free_clusters * volume.cluster_blocks;
-    for (what, says, counted) in [("blocks", s.free_blocks_count(), free_blocks), ("inodes", u64::from(s.s_free_inodes_count), free_inodes)] {
-        if says != counted {
-            let offset = super::super::format::SUPERBLOCK_OFFSET_BYTES;
-            findings.push(Error::corrupt(format!("the superblock says {says} free {what}; {counted} are free")).at_offset(offset));
-        }
-    }
-}
 
 /// Link counts against names. `by_number` are the facts of nodes by the builder's numbers.
 pub(super) fn links(volume: &Volume, tree: &Tree, paths: &Paths<'_>, by_number: &[NodeFacts], findings: &mut Findings) {
@@ -84,6 +75,9 @@ impl super::scan::Scan<'_> {
     pub(super) fn check(&mut self, orphans: &super::system::Orphans) -> crate::error::Result<Totals> {
         let totals = self.check_inodes(orphans)?;
         self.settle_late(orphans);
+        superblock::fields(self.volume, &mut self.findings);
+        superblock::descriptors(self.volume, self.groups, &mut self.findings);
+        self.check_resize_inode();
         self.check_quotas(&totals.usage);
         copies(self.volume, &mut self.cache, &mut self.findings)?;
         for error in std::mem::take(&mut self.xattrs.odd).into_iter().chain(self.xattrs.wrong_references()) {

@@ -1,6 +1,6 @@
 //! What an inode says of its blocks and its length, against what maps its blocks.
 
-use super::super::super::format::{EXTENTS_FL, mode};
+use super::super::super::format::{EXTENTS_FL, incompat, mode, ro_compat};
 use super::super::inode::Record;
 use super::super::map::Map;
 use super::super::volume::Volume;
@@ -47,10 +47,21 @@ pub(in super::super) fn check(volume: &Volume, record: &Record, map: &Map, charg
             say(format!("has {size} bytes and blocks to {}", end * volume.block_bytes));
         }
     }
+    let inode = &record.inode;
+    let zeros = [
+        ("i_faddr", inode.i_obso_faddr != 0),
+        ("i_blocks_hi", inode.l_i_blocks_high != 0 && !volume.has_ro_compat(ro_compat::HUGE_FILE)),
+        ("i_file_acl_hi", inode.l_i_file_acl_high != 0 && !volume.has_incompat(incompat::BIT64)),
+        ("i_size_high", inode.i_size_high != 0 && !is_file && !(record.is_directory() && volume.has_incompat(incompat::LARGE_DIR))),
+        ("i_size", record.size(volume) != 0 && matches!(record.kind(), mode::CHAR | mode::BLOCK | mode::FIFO | mode::SOCKET)),
+    ];
+    for (field, _) in zeros.into_iter().filter(|(_, wrong)| *wrong) {
+        say(format!("has something in {field}, which must be zero"));
+    }
     if !is_file && !record.is_directory() && record.has_flag(IMMUTABLE_OR_APPEND) {
         say("is a special file or link, and immutable or append-only".to_owned());
     }
-    if record.has_flag(EXTENTS_FL) && !volume.has_incompat(super::super::super::format::incompat::EXTENTS) {
+    if record.has_flag(EXTENTS_FL) && !volume.has_incompat(incompat::EXTENTS) {
         say("has extents, for which the filesystem has no feature".to_owned());
     }
     wrong
