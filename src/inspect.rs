@@ -99,9 +99,7 @@ pub fn inspect_image(image: &DiskImage) -> Result<Inspection> {
 
 /// Looks at the root; what cannot be read of it is a note.
 fn system(image: &DiskImage, notes: &mut Vec<String>) -> Option<System> {
-    let mut options = source::Options::default();
-    options.keep_going = true;
-    options.mounts = true;
+    let options = source::Options { keep_going: true, mounts: true, ..source::Options::default() };
     let source = match source::open_image(image, &options) {
         Ok(source) => source,
         Err(error) => {

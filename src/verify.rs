@@ -151,8 +151,7 @@ impl Verified {
 pub fn verify(image: &DiskImage, expected: &Expected, options: VerifyOptions<'_>) -> Result<Verified> {
     let mut verified = Verified::default();
     verified.notes.extend(image.notes().iter().cloned());
-    let mut read_options = ReadOptions::default();
-    read_options.check = options.filesystems;
+    let read_options = ReadOptions { check: options.filesystems, ..ReadOptions::default() };
     let mut filesystems = Filesystems { image, options: read_options, read: BTreeMap::new() };
     if options.filesystems {
         filesystems.check(&mut verified)?;

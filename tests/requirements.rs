@@ -21,7 +21,7 @@ fn collect(folder: &Path, numbers: &mut BTreeSet<u32>) {
             let text = fs::read_to_string(&path).unwrap();
             for name in text.lines().filter_map(|line| line.trim_start().strip_prefix("fn r")) {
                 // The parts in front: r13_r15_names…
-                let parts = name.split('_').map(|part| part.strip_prefix('r').unwrap_or(part).parse());
+                let parts = name.split('_').map(|part| part.strip_prefix('r').unwrap_or(part).parse::<u32>());
                 numbers.extend(parts.map_while(Result::ok));
             }
         }

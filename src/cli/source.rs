@@ -14,13 +14,14 @@ pub(super) const SPOOL_FOLDER: &str = "/var/tmp";
 
 /// How sources are read under these arguments.
 pub(super) fn options(args: &ReadingArgs) -> source::Options {
-    let mut options = source::Options::default();
-    options.input_format = args.input.input_format;
-    options.vhd_parents.clone_from(&args.input.vhd_parent);
-    options.partition.clone_from(&args.partition);
-    options.keep_going = args.keep_going;
-    options.spool_folder = Some(args.input.spool_dir.clone().unwrap_or_else(|| SPOOL_FOLDER.into()));
-    options
+    source::Options {
+        input_format: args.input.input_format,
+        vhd_parents: args.input.vhd_parent.clone(),
+        partition: args.partition.clone(),
+        keep_going: args.keep_going,
+        spool_folder: Some(args.input.spool_dir.clone().unwrap_or_else(|| SPOOL_FOLDER.into())),
+        ..source::Options::default()
+    }
 }
 
 /// Opens a source; `-` is a tar on standard input.

@@ -139,8 +139,7 @@ fn moved_table(image: &DiskImage, size_bytes: u64) -> Result<Vec<(u64, Vec<u8>)>
 
 /// What the disk's filesystems have free, ascending: those that were read without a finding.
 fn free_ranges(image: &DiskImage, notes: &mut Vec<String>) -> Vec<Range<u64>> {
-    let mut options = ReadOptions::default();
-    options.check = true;
+    let options = ReadOptions { check: true, ..ReadOptions::default() };
     let mut free = Vec::new();
     for partition in image.partitions().iter().filter(|partition| partition.filesystem.is_some()) {
         match image.read(partition.number, &options) {
@@ -307,7 +306,7 @@ mod tests {
     fn a_table_takes_the_place_of_what_was_there() {
         let old = 4 * BLOCK_BYTES;
         let table = vec![(0, vec![1; 512]), (old - 512, vec![2; 512]), (2 * old - 512, vec![3; 512])];
-        let layout = ImageLayout::new(2 * old, old, &[0..old], &[], table);
+        let layout = ImageLayout::new(2 * old, old, std::slice::from_ref(&(0..old)), &[], table);
         assert_well_formed(&layout);
         let kinds: Vec<Kind> = layout.ranges.iter().map(|(_, kind)| *kind).collect();
         assert_eq!(kinds, [Kind::Table(0), Kind::Data, Kind::Table(1), Kind::Table(2)]);

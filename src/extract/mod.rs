@@ -4,11 +4,11 @@
 //! new, and is never followed. Devices, setuid bits, owners and xattrs need to be asked for ([`Privileges`]); what was left out is
 //! counted in [`Extracted`]. Into a tar everything goes that a tree keeps.
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod dir;
 mod tar;
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub use dir::extract_to_dir;
 pub use tar::{TarCompression, extract_to_tar, write_tar};
 
@@ -106,6 +106,16 @@ pub fn cat(source: &Source, path: &[u8], to: &mut dyn Write, cancel: &Cancel) ->
     }
     to.flush().map_err(|error| Error::io("cannot write the contents", error))?;
     Ok(file.length)
+}
+
+/// Into a directory on Linux only: elsewhere nothing tells how to stay beneath it. A tar can be made everywhere.
+///
+/// # Errors
+/// Always, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+#[cfg(not(target_os = "linux"))]
+pub fn extract_to_dir(_source: &Source, directory: impl AsRef<std::path::Path>, _options: &ExtractOptions) -> Result<Extracted> {
+    let unsupported = Error::unsupported("extraction into a directory works on Linux only; a tar can be made here (-o FILE.tar)");
+    Err(unsupported.at_path(directory.as_ref().as_os_str().as_encoded_bytes()))
 }
 
 /// The entries to take, in tree order: directories before what is in them, each path once. Directories on the way to a path that

@@ -266,7 +266,9 @@ impl<W: Write> Writer<'_, W> {
             let mut extended = Header::new_ustar();
             extended.set_entry_type(EntryType::XHeader);
             extended.set_mode(0o644);
-            (extended.set_uid(0), extended.set_gid(0), extended.set_mtime(0));
+            extended.set_uid(0);
+            extended.set_gid(0);
+            extended.set_mtime(0);
             extended.set_size(u64_of(records.bytes.len()));
             copy_name(&mut extended.as_old_mut().name, b"PaxHeaders/entry");
             extended.set_cksum();

@@ -6,8 +6,12 @@ use std::fs;
 use tempfile::NamedTempFile;
 
 /// Forms of small images, and how much of each is metadata worth damaging.
-const FORMS: &[&str] =
-    &["-t ext4 -b 1024 -N 640 -J size=1", "-t ext2 -b 1024 -N 640", "-t ext3 -b 1024 -N 640 -J size=1", "-t ext4 -O ^metadata_csum,^has_journal -b 4096 -N 640"];
+const FORMS: &[&str] = &[
+    "-t ext4 -b 1024 -N 640 -J size=1",
+    "-t ext2 -b 1024 -N 640",
+    "-t ext3 -b 1024 -N 640 -J size=1",
+    "-t ext4 -O ^metadata_csum,^has_journal -b 4096 -N 640",
+];
 
 /// Images of each form.
 fn count() -> usize {

@@ -85,8 +85,11 @@ fn of_fstab(image: &DiskImage, root: u32, source: &Source) -> Result<Vec<(u32, V
     Ok(mounts)
 }
 
-/// Path, metadata and text of fstab with the lines that mount `gone` partitions as comments; `None` where there are none.
-fn fstab_without(source: &Source, image: &DiskImage, gone: impl Fn(u32) -> bool) -> Result<Option<(Vec<u8>, Metadata, Vec<u8>)>> {
+/// Path, metadata and text of an fstab.
+type Fstab = (Vec<u8>, Metadata, Vec<u8>);
+
+/// The root's fstab with the lines that mount `gone` partitions as comments; `None` where there are none.
+fn fstab_without(source: &Source, image: &DiskImage, gone: impl Fn(u32) -> bool) -> Result<Option<Fstab>> {
     let Some((id, text)) = read_fstab(source)? else { return Ok(None) };
     let mut changed = false;
     let mut lines: Vec<Vec<u8>> = Vec::new();
