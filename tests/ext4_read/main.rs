@@ -9,8 +9,8 @@ mod image;
 #[path = "../ext4/sample.rs"]
 mod sample;
 
-mod agreement;
 mod aged;
+mod agreement;
 mod damage;
 mod dirty;
 mod made;

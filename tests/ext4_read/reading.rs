@@ -113,7 +113,12 @@ pub(crate) fn assert_same(read: &ReadFilesystem, tree: &Tree, contents: &dyn Con
             compare_contents(path, (&*read.contents, other), (contents, file), &read.tree);
         }
     }
-    assert_eq!(found.len(), expected.len() + usize::from(added.is_some()), "{:?}", found.keys().filter(|path| !expected.contains_key(*path)).collect::<Vec<_>>());
+    assert_eq!(
+        found.len(),
+        expected.len() + usize::from(added.is_some()),
+        "{:?}",
+        found.keys().filter(|path| !expected.contains_key(*path)).collect::<Vec<_>>()
+    );
 }
 
 fn compare_contents(path: &str, read: (&dyn Contents, rootvol::tree::FileData), expected: (&dyn Contents, rootvol::tree::FileData), tree: &Tree) {

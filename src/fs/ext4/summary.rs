@@ -164,7 +164,9 @@ impl Ext4Layout {
         }
         let nanoseconds = self.tree.nodes().filter(|(_, node)| node.metadata.mtime.nanoseconds != 0).count();
         if usize::from(self.options.inode_bytes) == INODE_BYTES_MIN && nanoseconds > 0 {
-            notes.push(format!("ext4 inodes of 128 bytes keep times to the second: {nanoseconds} entries lose their nanoseconds (and none can be later than 2038-01-19)"));
+            notes.push(format!(
+                "ext4 inodes of 128 bytes keep times to the second: {nanoseconds} entries lose their nanoseconds (and none can be later than 2038-01-19)"
+            ));
         }
         notes
     }

@@ -2,7 +2,9 @@
 
 use super::directory::{Directories, Form, LOST_FOUND_BYTES};
 use super::features::Feature;
-use super::format::{APPEND_FL, Csum, I_BLOCK_BYTES, IMMUTABLE_FL, INODE_BYTES_MIN, INODE_FIELDS_BYTES, LINK_MAX, TIME_MAX_SECONDS, TIME_MAX_SECONDS_SMALL, encode_time};
+use super::format::{
+    APPEND_FL, Csum, I_BLOCK_BYTES, IMMUTABLE_FL, INODE_BYTES_MIN, INODE_FIELDS_BYTES, LINK_MAX, TIME_MAX_SECONDS, TIME_MAX_SECONDS_SMALL, encode_time,
+};
 use super::inline::target_fits;
 use super::mapping::{Mapping, Piece};
 use super::numbers::{Numbers, Own};

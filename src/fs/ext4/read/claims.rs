@@ -174,9 +174,7 @@ fn report(volume: &Volume, paths: &Paths<'_>, one: &Claim, other: &Claim, damage
     let (here, there) = if other.owner.node().is_some() { (other, one) } else { (one, other) };
     // Where in its owner's data the shared blocks begin.
     let moved = |claim: &Claim| match claim.owner {
-        Owner::Data(node, logical) => {
-            Owner::Data(node, logical.saturating_add(u32::try_from(first.saturating_sub(claim.start)).unwrap_or(u32::MAX)))
-        }
+        Owner::Data(node, logical) => Owner::Data(node, logical.saturating_add(u32::try_from(first.saturating_sub(claim.start)).unwrap_or(u32::MAX))),
         owner => owner,
     };
     let message = format!("{blocks} claimed twice: as {} and as {}", describe(paths, moved(here)), describe(paths, moved(there)));
@@ -195,9 +193,7 @@ pub(super) fn places(claims: &[Claim], volume: &Volume, paths: &Paths<'_>) -> Ve
         end = claim.end();
         let skipped = start - claim.start;
         let owner = match claim.owner {
-            Owner::Data(node, logical) => {
-                PlaceOwner::Data { node: paths.in_tree(node), offset_bytes: (u64::from(logical) + skipped) * volume.block_bytes }
-            }
+            Owner::Data(node, logical) => PlaceOwner::Data { node: paths.in_tree(node), offset_bytes: (u64::from(logical) + skipped) * volume.block_bytes },
             Owner::About(node, about) => PlaceOwner::About { node: paths.in_tree(node), what: about.name() },
             Owner::Structure(what, group) => PlaceOwner::Structure { what: what.name(), group: (group != NO_GROUP).then_some(group) },
         };

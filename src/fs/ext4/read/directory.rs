@@ -187,8 +187,12 @@ impl Listing {
             let least = if header.inode == 0 { DIRENT_HEADER_BYTES } else { dirent_bytes(usize::from(header.name_len)) };
             // The root of an index has an entry that reaches to the block's end, over what would be a checksum.
             let fits = at + len <= bytes.len() || at + len == block_len;
-            if len < least.max(DIRENT_HEADER_BYTES) || len % 4 != 0 || !fits || long_name {
-                let message = format!("an entry of {len} bytes with a name of {} in the {} bytes that are left of a directory's block", header.name_len, bytes.len() - at);
+            if len < least.max(DIRENT_HEADER_BYTES) || !len.is_multiple_of(4) || !fits || long_name {
+                let message = format!(
+                    "an entry of {len} bytes with a name of {} in the {} bytes that are left of a directory's block",
+                    header.name_len,
+                    bytes.len() - at
+                );
                 self.wrong.push(Error::corrupt(message).at_offset(here));
                 return;
             }
@@ -288,6 +292,9 @@ mod tests {
 
     #[test]
     fn lengths_in_blocks_of_64_kib_are_decoded() {
-        assert_eq!([rec_len(0, 65_536), rec_len(65_535, 65_536), rec_len(12, 65_536), rec_len(0, 4096), rec_len(65_532, 65_536)], [65_536, 65_536, 12, 0, 65_532]);
+        assert_eq!(
+            [rec_len(0, 65_536), rec_len(65_535, 65_536), rec_len(12, 65_536), rec_len(0, 4096), rec_len(65_532, 65_536)],
+            [65_536, 65_536, 12, 0, 65_532]
+        );
     }
 }

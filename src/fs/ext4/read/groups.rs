@@ -52,11 +52,7 @@ pub(super) fn places(raw: &[u8]) -> [u64; 3] {
     let len = raw.len().min(DESCRIPTOR_BYTES);
     bytes[..len].copy_from_slice(&raw[..len]);
     let d = GroupDescriptor::decode(&bytes);
-    [
-        joined(d.bg_block_bitmap_lo, d.bg_block_bitmap_hi),
-        joined(d.bg_inode_bitmap_lo, d.bg_inode_bitmap_hi),
-        joined(d.bg_inode_table_lo, d.bg_inode_table_hi),
-    ]
+    [joined(d.bg_block_bitmap_lo, d.bg_block_bitmap_hi), joined(d.bg_inode_bitmap_lo, d.bg_inode_bitmap_hi), joined(d.bg_inode_table_lo, d.bg_inode_table_hi)]
 }
 
 /// What `bg_checksum` must be; `None` where there are no checksums.
@@ -124,7 +120,9 @@ pub(super) fn read(volume: &Volume, cache: &mut Cache, claims: &mut Claims, dama
 fn judge(volume: &Volume, number: u32, raw: &[u8], group: &Group, place: u64, damage: &mut Findings) {
     let found = u16::from_le_bytes([raw[CHECKSUM_AT], raw[CHECKSUM_AT + 1]]);
     if let Some(expected) = checksum(volume, number, raw).filter(|expected| *expected != found) {
-        damage.push(Error::corrupt(format!("the descriptor of block group {number} has the checksum {found:#06x}; it should be {expected:#06x}")).at_offset(place));
+        damage.push(
+            Error::corrupt(format!("the descriptor of block group {number} has the checksum {found:#06x}; it should be {expected:#06x}")).at_offset(place),
+        );
     }
     for (what, block, blocks) in
         [("block bitmap", group.block_bitmap, 1), ("inode bitmap", group.inode_bitmap, 1), ("inode table", group.table, volume.table_blocks)]
@@ -132,8 +130,11 @@ fn judge(volume: &Volume, number: u32, raw: &[u8], group: &Group, place: u64, da
         if !volume.holds(block, blocks) {
             let last = volume.blocks - 1;
             damage.push(
-                Error::corrupt(format!("block group {number} has its {what} at block {block}; the filesystem has blocks {} to {last}", volume.first_data_block))
-                    .at_offset(place),
+                Error::corrupt(format!(
+                    "block group {number} has its {what} at block {block}; the filesystem has blocks {} to {last}",
+                    volume.first_data_block
+                ))
+                .at_offset(place),
             );
         }
     }

@@ -307,7 +307,8 @@ impl<'a> Journal<'a> {
         let mut at = HEADER_BYTES;
         while at + tag_bytes <= room {
             let tag = &bytes[at..];
-            let (flags, checksum) = if v3 { (BE::read_u32(&tag[4..]), BE::read_u32(&tag[12..])) } else { (u32::from(BE::read_u16(&tag[6..])), u32::from(BE::read_u16(&tag[4..]))) };
+            let (flags, checksum) =
+                if v3 { (BE::read_u32(&tag[4..]), BE::read_u32(&tag[12..])) } else { (u32::from(BE::read_u16(&tag[6..])), u32::from(BE::read_u16(&tag[4..]))) };
             let high = if wide { u64::from(BE::read_u32(&tag[8..])) } else { 0 };
             tags.push(Tag { block: u64::from(BE::read_u32(tag)) | high << 32, flags, checksum });
             at += tag_bytes + if flags & TAG_SAME_UUID == 0 { 16 } else { 0 };

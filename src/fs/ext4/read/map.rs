@@ -1,8 +1,6 @@
 //! Where the blocks of an inode lie: by its extent tree, or by the block map of ext2 and ext3.
 
-use super::super::format::{
-    Csum, EXTENT_BLOCKS_MAX, EXTENT_BYTES, EXTENT_MAGIC, EXTENTS_FL, Extent, ExtentHeader, ExtentIndex, I_BLOCK_BYTES, ROOT_ENTRIES,
-};
+use super::super::format::{Csum, EXTENT_BLOCKS_MAX, EXTENT_BYTES, EXTENT_MAGIC, EXTENTS_FL, Extent, ExtentHeader, ExtentIndex, I_BLOCK_BYTES, ROOT_ENTRIES};
 use super::cache::Cache;
 use super::claims::BlockSet;
 use super::inode::{I_BLOCK_AT, Record};
@@ -149,7 +147,9 @@ impl Reader<'_> {
         let depth_is_right = if is_root { header.eh_depth <= DEPTH_MAX } else { header.eh_depth + 1 == own.depth };
         if !depth_is_right || usize::from(header.eh_max) > room || header.eh_max == 0 || header.eh_entries > header.eh_max {
             let ExtentHeader { eh_entries, eh_max, eh_depth, .. } = header;
-            return Err(Error::corrupt(format!("inode {ino}: a node of its extent tree with {eh_entries} of {eh_max} entries ({room} fit) and depth {eh_depth}")));
+            return Err(Error::corrupt(format!(
+                "inode {ino}: a node of its extent tree with {eh_entries} of {eh_max} entries ({room} fit) and depth {eh_depth}"
+            )));
         }
         if !is_root && self.csum.is_on() {
             let tail = EXTENT_BYTES * (1 + usize::from(header.eh_max));
@@ -193,7 +193,9 @@ impl Reader<'_> {
             let blocks = u64::from(if unwritten { extent.ee_len - EXTENT_BLOCKS_MAX } else { extent.ee_len });
             let first = u64::from(extent.ee_block);
             if blocks == 0 || first < next || first + blocks > own.end {
-                return Err(Error::corrupt(format!("inode {ino}: an extent of {blocks} blocks at logical block {first} is empty, overlaps or is out of order")));
+                return Err(Error::corrupt(format!(
+                    "inode {ino}: an extent of {blocks} blocks at logical block {first} is empty, overlaps or is out of order"
+                )));
             }
             if number == 0 && !is_root && first != own.first {
                 self.map.odd.push(Error::corrupt(format!("inode {ino}: an extent tree's leaf for {} begins at {first}", own.first)).at_offset(offset));

@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn logged_blocks_are_read_in_place_of_the_old_ones() {
         let disk: Vec<u8> = (0..10).flat_map(|block| [block; 8]).collect();
-        let logged = BTreeMap::from([(2, Logged { block: 7, escaped: false }), (3, Logged { block: 8, escaped: true }), (9, Logged { block: 6, escaped: false })]);
+        let logged =
+            BTreeMap::from([(2, Logged { block: 7, escaped: false }), (3, Logged { block: 8, escaped: true }), (9, Logged { block: 6, escaped: false })]);
         let overlay = Overlay::new(Arc::new(disk.clone()), 8, logged, [0xc0, 0x3b, 0x39, 0x98]);
         let mut expected = disk;
         expected[16..24].fill(7);

@@ -1,8 +1,8 @@
 //! The superblock, checked before anything is taken from it, and what follows from it: where groups and descriptors lie.
 
 use super::super::format::{
-    Csum, DESCRIPTOR_BYTES, DESCRIPTOR_BYTES_SMALL, FIRST_INO, INODE_BYTES_MIN, SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC, SUPERBLOCK_OFFSET_BYTES, Superblock, compat,
-    incompat, ro_compat,
+    Csum, DESCRIPTOR_BYTES, DESCRIPTOR_BYTES_SMALL, FIRST_INO, INODE_BYTES_MIN, SUPERBLOCK_BYTES, SUPERBLOCK_MAGIC, SUPERBLOCK_OFFSET_BYTES, Superblock,
+    compat, incompat, ro_compat,
 };
 use super::super::geometry::has_super;
 use super::names::{self, SPARSE_SUPER2, ro_compat_read};
@@ -102,7 +102,8 @@ impl Volume {
         names::refuse(&s)?;
         let block_bytes = s.block_bytes().ok_or_else(|| corrupt(format_args!("says a block size of 2^{} KiB; 1 to 64 are possible", s.s_log_block_size)))?;
         let blocks = s.blocks_count();
-        let needed = blocks.checked_mul(block_bytes).filter(|bytes| *bytes <= i64::MAX.unsigned_abs()).ok_or_else(|| corrupt(format_args!("says {blocks} blocks")))?;
+        let needed =
+            blocks.checked_mul(block_bytes).filter(|bytes| *bytes <= i64::MAX.unsigned_abs()).ok_or_else(|| corrupt(format_args!("says {blocks} blocks")))?;
         let available = disk.size_bytes();
         if needed > available {
             let what = format!("the ext4 filesystem is cut off: {needed} bytes are needed, {available} are there");

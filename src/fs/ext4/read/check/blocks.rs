@@ -42,7 +42,8 @@ pub(in super::super) fn check(volume: &Volume, groups: &[Group], claims: &[Claim
         let counted = clusters.saturating_sub(used);
         free += counted;
         if counted != u64::from(group.free_clusters) {
-            findings.push(Error::corrupt(format!("block group {number}: {} free blocks are said; {counted} are free", clusters_text(volume, group.free_clusters))));
+            findings
+                .push(Error::corrupt(format!("block group {number}: {} free blocks are said; {counted} are free", clusters_text(volume, group.free_clusters))));
         }
         judge(volume, number, group, &bitmap, bits, cache, findings)?;
     }

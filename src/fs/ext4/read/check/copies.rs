@@ -65,7 +65,11 @@ fn descriptors(volume: &Volume, cache: &mut Cache, number: u64, primary: u64, co
             break;
         }
         if groups::places(one) != groups::places(other) {
-            let message = format!("the copy of block group {group}'s descriptor has its bitmaps and inode table at {:?}; they are at {:?}", groups::places(other), groups::places(one));
+            let message = format!(
+                "the copy of block group {group}'s descriptor has its bitmaps and inode table at {:?}; they are at {:?}",
+                groups::places(other),
+                groups::places(one)
+            );
             findings.push(Error::corrupt(message).at_offset(offset + at * u64_of(volume.descriptor_bytes)));
         }
     }

@@ -116,7 +116,11 @@ impl Index<'_> {
             let below_end = to.is_none_or(|to| if to & 1 == 1 { of_name <= to & !1 } else { of_name < to });
             if of_name < from & !1 || !below_end {
                 let to = to.unwrap_or(u32::MAX);
-                let what = format!("\"{}\" has the hash {of_name:#010x} and stands in block {}, which is for {from:#010x} to {to:#010x}", crate::error::escape(name), found.block);
+                let what = format!(
+                    "\"{}\" has the hash {of_name:#010x} and stands in block {}, which is for {from:#010x} to {to:#010x}",
+                    crate::error::escape(name),
+                    found.block
+                );
                 wrong.push(self.wrong(what));
                 break;
             }

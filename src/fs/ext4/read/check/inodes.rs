@@ -159,7 +159,11 @@ impl Scan<'_> {
             let message = format!("the inode bitmap of block group {group} has the checksum {sum:#010x}; its descriptor says {says:#010x}");
             self.findings.push(Error::corrupt(message).at_offset(offset));
         }
-        if bytes[usize_of(u64::from(volume.inodes_per_group / 8))..].iter().skip(usize::from(volume.inodes_per_group % 8 != 0)).any(|byte| *byte != 0xff) {
+        if bytes[usize_of(u64::from(volume.inodes_per_group / 8))..]
+            .iter()
+            .skip(usize::from(!volume.inodes_per_group.is_multiple_of(8)))
+            .any(|byte| *byte != 0xff)
+        {
             self.findings.push(Error::corrupt(format!("the inode bitmap of block group {group} is not full behind its end")).at_offset(offset));
         }
         if let Some(at) = first_difference(expected, bitmap, volume.inodes_per_group) {
@@ -205,14 +209,7 @@ impl Scan<'_> {
     /// The inodes that the names of a directory lead to that is not connected itself.
     fn names_below(&mut self, record: &Record, below: &mut HashSet<u32>) {
         let Ok(map) = map::read(self.volume, &mut self.cache, &mut super::super::claims::BlockSet::default(), record) else { return };
-        let form = Form {
-            csum: record.csum(self.volume),
-            indexed: false,
-            encrypted: true,
-            file_types: true,
-            inodes: self.volume.inodes,
-            ino: record.ino,
-        };
+        let form = Form { csum: record.csum(self.volume), indexed: false, encrypted: true, file_types: true, inodes: self.volume.inodes, ino: record.ino };
         let mut listing = Listing::default();
         let size_blocks = record.size(self.volume).div_ceil(self.volume.block_bytes);
         for run in map.runs.iter().filter(|run| !run.unwritten && record.kind() == mode::DIRECTORY) {
