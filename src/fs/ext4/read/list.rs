@@ -11,6 +11,9 @@ use super::xattrs::Xattrs;
 use crate::error::{Error, Result};
 use crate::units::{u64_of, usize_of};
 
+/// What is wrong with one directory before it is given up: blocks on end that were never written can be many.
+const WRONG_MAX: usize = 256;
+
 impl Scan<'_> {
     /// Reads the entries of a directory.
     pub(super) fn list(&mut self, directory: &Pending, listing: &mut Listing) -> Result<()> {
@@ -41,15 +44,22 @@ impl Scan<'_> {
         }
         let mut next = 0;
         for run in &map.runs {
-            for logical in run.logical..run.logical_end().min(size_blocks) {
-                if logical != next || run.unwritten {
-                    let message = format!("directory inode {} has no blocks {next} to {logical}", record.ino);
-                    listing.wrong.push(Error::corrupt(message).at_offset(record.offset));
+            let end = run.logical_end().min(size_blocks);
+            if run.logical >= end {
+                break;
+            }
+            let first = if run.unwritten { end } else { run.logical };
+            if first != next {
+                let message = format!("directory inode {} has no blocks {next} to {}", record.ino, first - 1);
+                listing.wrong.push(Error::corrupt(message).at_offset(record.offset));
+            }
+            next = end;
+            for logical in first..end {
+                if listing.wrong.len() > WRONG_MAX {
+                    let message = format!("directory inode {} is read no further than to its block {logical} of {size_blocks}", record.ino);
+                    return Err(Error::corrupt(message).at_offset(record.offset));
                 }
-                next = logical + 1;
-                if !run.unwritten {
-                    self.list_block(&form, run.start + (logical - run.logical), logical, listing)?;
-                }
+                self.list_block(&form, run.start + (logical - run.logical), logical, listing)?;
             }
         }
         if next < size_blocks {
