@@ -13,6 +13,8 @@ mod kernel;
 mod quotas;
 mod random;
 mod readers;
+#[path = "../ext4_read/reading.rs"]
+mod reading;
 mod sample;
 mod sizes;
 mod values;

@@ -255,6 +255,9 @@ proptest! {
             prop_assert!(image.layout.available_bytes() >= free_bytes);
         }
         image.agrees_with_dumpe2fs();
+        if options.inode_bytes > 128 || sample.tree.nodes().all(|(_, node)| node.metadata.mtime.nanoseconds == 0) {
+            crate::reading::assert_same(&crate::reading::read_sound(image.path()), &sample.tree, &*sample.contents);
+        }
         if heavy {
             judge_by_kernel(&image, &sample, &options);
             return Ok(());

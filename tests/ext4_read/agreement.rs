@@ -1,17 +1,25 @@
-//! Damaged images: whenever e2fsck finds something to mend, so does the check, and the other way round.
+//! Damaged images: whenever e2fsck finds something to mend, so does the check, and the other way round, but for what [`THEIRS`] and
+//! [`OURS`] say.
 
 use crate::common::judge;
 use crate::damage::{Numbers, read_bytes, sample};
 use std::fs;
 use tempfile::NamedTempFile;
 
-/// Forms of small images, and how much of each is metadata worth damaging.
+/// Forms of small images.
 const FORMS: &[&str] = &[
     "-t ext4 -b 1024 -N 640 -J size=1",
     "-t ext2 -b 1024 -N 640",
     "-t ext3 -b 1024 -N 640 -J size=1",
     "-t ext4 -O ^metadata_csum,^has_journal -b 4096 -N 640",
 ];
+
+/// What e2fsck alone finds: the check has no clock, and features that it does not know, but may read past, are notes.
+const THEIRS: &[&str] = &["is in the future", "unsupported feature"];
+
+/// What the check alone finds: e2fsck 1.47 meets equal names only where it builds an index, follows the list of deleted inodes only where it
+/// may write, takes the superblock's totals from the groups without a word, and looks at no copies.
+const OURS: &[&str] = &["has this name twice", "list of deleted inodes", "the superblock says", "'s copy in block group", "the copy of block group"];
 
 /// Images of each form.
 fn count() -> usize {
@@ -67,6 +75,8 @@ fn what_e2fsck_finds_the_check_finds() {
             match (own(&changed), judged) {
                 (Some(_), Some(_)) => both += 1,
                 (None, None) => neither += 1,
+                (Some(own), None) if OURS.iter().any(|known| own.contains(known)) => {}
+                (None, Some(text)) if THEIRS.iter().any(|known| text.contains(known)) => {}
                 (Some(own), None) => ours.push(format!("{form}, byte {at}: {own}")),
                 (None, Some(text)) => theirs.push(format!("{form}, byte {at}: {text}")),
             }
@@ -79,5 +89,5 @@ fn what_e2fsck_finds_the_check_finds() {
     for one in &theirs {
         println!("THEIRS {one}");
     }
-    assert!(theirs.is_empty(), "e2fsck alone found these");
+    assert!(theirs.is_empty() && ours.is_empty(), "only one of the two found these");
 }

@@ -21,7 +21,7 @@ pub(crate) fn read_bytes(bytes: &[u8]) -> Result<Option<ReadFilesystem>> {
         for (_, node) in read.tree.nodes() {
             if let NodeKind::File(file) = node.kind {
                 let mut out = vec![0; usize::try_from(file.length.min(10_000)).unwrap()];
-                let _ = read.contents.read_exact_at(file.content, file.length - out.len() as u64, &mut out);
+                let _ = read.contents.read_exact_at(file.content, file.length - u64::try_from(out.len()).unwrap(), &mut out);
             }
         }
     }
@@ -61,7 +61,9 @@ fn an_image_that_is_cut_off_says_what_is_needed() {
             match read_bytes(&image[..cut]) {
                 Ok(None) => assert!(cut < 2048, "{cut}"),
                 Ok(Some(_)) => panic!("{form}: {cut} of {len} bytes were read"),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::TooSmall { needed: len as u64, available: cut as u64 }, "{error}"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::TooSmall { needed: u64::try_from(len).unwrap(), available: u64::try_from(cut).unwrap() }, "{error}")
+                }
             }
         }
     }

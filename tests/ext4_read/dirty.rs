@@ -61,3 +61,63 @@ fn the_journal_is_replayed_as_the_kernel_replays_it() {
         assert_shown(&read, &view(mounted.path(), true), &[]);
     }
 }
+
+#[test]
+fn fast_commits_are_refused_by_name() {
+    let folder = TempDir::new().unwrap();
+    let (image, copy) = (folder.path().join("image"), folder.path().join("copy"));
+    if mke2fs("-t ext4 -O fast_commit", None, &image, "64M").is_none() {
+        return;
+    }
+    let Some(mounted) = Mounted::new(&image, "rw") else { return };
+    fs::write(mounted.path().join("file"), b"some").unwrap();
+    rustix::fs::sync();
+    // What a fast commit can say: bytes that are appended, a name that is made.
+    let mut file = fs::File::options().append(true).open(mounted.path().join("file")).unwrap();
+    for _ in 0..5 {
+        file.write_all(&[1; 5000]).unwrap();
+        file.sync_all().unwrap();
+    }
+    let size = fs::read_to_string(format!("/proc/fs/ext4/{}/fc_info", loop_device(&image))).unwrap_or_default();
+    fs::copy(&image, &copy).unwrap();
+    drop(file);
+    drop(mounted);
+    match read(&copy) {
+        Err(error) => assert!(error.kind() == rootvol::ErrorKind::Unsupported && error.to_string().contains("fast_commit"), "{error}"),
+        Ok(read) => assert!(read.is_sound() && !size.contains("fast commits: 5"), "{read:#?} {size}"),
+    }
+}
+
+/// The loop device of an image.
+fn loop_device(image: &std::path::Path) -> String {
+    let Some(mut command) = crate::common::judge("losetup") else { return String::new() };
+    let output = command.args(["-n", "-O", "NAME", "-j"]).arg(image).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().trim_start_matches("/dev/").to_owned()
+}
+
+#[test]
+fn a_damaged_journal_never_panics() {
+    let folder = TempDir::new().unwrap();
+    let image = folder.path().join("image");
+    if mke2fs("-t ext4 -b 1024 -N 512 -J size=1", None, &image, "6M").is_none() {
+        return;
+    }
+    let Some(mounted) = Mounted::new(&image, "rw,data=journal") else { return };
+    for n in 0..20 {
+        fs::write(mounted.path().join(format!("file{n}")), vec![n; 3000]).unwrap();
+    }
+    rustix::fs::fsync(fs::File::open(mounted.path()).unwrap()).unwrap();
+    let bytes = fs::read(&image).unwrap();
+    drop(mounted);
+    let sound = crate::damage::read_bytes(&bytes).unwrap().unwrap();
+    assert!(sound.is_sound() && sound.tree.lookup("file19").is_some(), "{sound:#?}");
+    // The journal's blocks are those that begin with its magic number.
+    let starts: Vec<usize> = (0..bytes.len()).step_by(1024).filter(|at| bytes[*at..*at + 4] == [0xc0, 0x3b, 0x39, 0x98]).collect();
+    let mut numbers = crate::damage::Numbers(5);
+    for _ in 0..150 {
+        let mut changed = bytes.clone();
+        let at = starts[numbers.below(starts.len())] + numbers.below(64);
+        changed[at] = numbers.below(256).to_le_bytes()[0];
+        let _ = crate::damage::read_bytes(&changed);
+    }
+}

@@ -2,7 +2,6 @@
 
 use crate::common::{judge, skip};
 use crate::reading::Shown;
-use rootvol::content::Contents as _;
 use rootvol::error::escape;
 use rootvol::fs::ReadFilesystem;
 use rootvol::tree::{Device, NodeKind, attribute};

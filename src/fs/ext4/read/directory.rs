@@ -187,7 +187,7 @@ impl Listing {
             let least = if header.inode == 0 { DIRENT_HEADER_BYTES } else { dirent_bytes(usize::from(header.name_len)) };
             // The root of an index has an entry that reaches to the block's end, over what would be a checksum.
             let fits = at + len <= bytes.len() || at + len == block_len;
-            if len < least.max(DIRENT_HEADER_BYTES) || len % 4 != 0 || !fits || long_name {
+            if len < least.max(DIRENT_HEADER_BYTES) || !len.is_multiple_of(4) || !fits || long_name {
                 let message = format!(
                     "an entry of {len} bytes with a name of {} in the {} bytes that are left of a directory's block",
                     header.name_len,

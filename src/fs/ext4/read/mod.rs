@@ -32,6 +32,7 @@ mod findings;
 mod groups;
 mod inode;
 mod journal;
+mod list;
 mod map;
 mod names;
 mod overlay;

@@ -1,11 +1,10 @@
 //! The walk from the root: every directory is read once, every inode that a name leads to as well, and what they have is claimed.
 
-use super::super::format::{INDEX_FL, INLINE_DATA_FL, ROOT_INO, incompat, mode};
+use super::super::format::{INLINE_DATA_FL, ROOT_INO, incompat, mode};
 use super::cache::Cache;
-use super::check;
 use super::claims::{About, BlockSet, Claims, Owner};
 use super::contents::Collector;
-use super::directory::{Form, Found, Listing};
+use super::directory::{Found, Listing};
 use super::findings::{Findings, Spot};
 use super::groups::Group;
 use super::inode::{self, I_BLOCK_AT, Record};
@@ -40,12 +39,12 @@ pub(super) struct NodeFacts {
 
 /// A directory whose entries are still to be read.
 #[derive(Debug, Clone, Copy)]
-struct Pending {
+pub(super) struct Pending {
     /// Its node, or that of the encrypted directory above it.
-    node: NodeId,
-    ino: u32,
-    parent: u32,
-    hidden: bool,
+    pub(super) node: NodeId,
+    pub(super) ino: u32,
+    pub(super) parent: u32,
+    pub(super) hidden: bool,
 }
 
 /// The walk, and all that it finds.
@@ -53,7 +52,7 @@ pub(super) struct Scan<'a> {
     pub(super) volume: &'a Volume,
     pub(super) groups: &'a [Group],
     pub(super) cache: Cache,
-    options: &'a ReadOptions,
+    pub(super) options: &'a ReadOptions,
     pub(super) builder: TreeBuilder,
     /// By the builder's number of the node.
     pub(super) nodes: Vec<NodeFacts>,
@@ -181,100 +180,6 @@ impl<'a> Scan<'a> {
         listing.found = found;
         // The first directory is the next one.
         self.pending[first..].reverse();
-        Ok(())
-    }
-
-    /// Reads the entries of a directory.
-    fn list(&mut self, directory: &Pending, listing: &mut Listing) -> Result<()> {
-        let record = self.read(directory.ino)?;
-        let form = Form {
-            csum: record.csum(self.volume),
-            indexed: record.has_flag(INDEX_FL),
-            encrypted: directory.hidden || record.is_encrypted(self.volume),
-            file_types: self.volume.has_incompat(incompat::FILETYPE),
-            inodes: self.volume.inodes,
-            ino: directory.ino,
-        };
-        if record.is_inline(self.volume) {
-            return self.list_inline(directory, &record, &form, listing);
-        }
-        let map = self.map(&record)?;
-        self.claim_map(directory.node, directory.hidden, &map);
-        for error in &map.odd {
-            self.odd(Spot::node(directory.node), Error::corrupt(error.to_string()));
-        }
-        if self.options.check {
-            self.check_directory(directory, &record, &map)?;
-        }
-        let size_blocks = record.size(self.volume).div_ceil(self.volume.block_bytes);
-        if record.size(self.volume) % self.volume.block_bytes != 0 || map.block(0).is_none() {
-            let message = format!("directory inode {} of {} bytes: whole blocks from the first one are needed", record.ino, record.size(self.volume));
-            listing.wrong.push(Error::corrupt(message).at_offset(record.offset));
-        }
-        let mut next = 0;
-        for run in &map.runs {
-            for logical in run.logical..run.logical_end().min(size_blocks) {
-                if logical != next || run.unwritten {
-                    let message = format!("directory inode {} has no blocks {next} to {logical}", record.ino);
-                    listing.wrong.push(Error::corrupt(message).at_offset(record.offset));
-                }
-                next = logical + 1;
-                if !run.unwritten {
-                    self.list_block(&form, run.start + (logical - run.logical), logical, listing)?;
-                }
-            }
-        }
-        if next < size_blocks {
-            listing.wrong.push(Error::corrupt(format!("directory inode {} has {next} blocks of {size_blocks}", record.ino)).at_offset(record.offset));
-        }
-        let offset = map.block(0).map_or(record.offset, |block| self.volume.offset(block));
-        listing.check_dots(&form, directory.parent, offset);
-        if self.options.check && form.indexed && listing.wrong.is_empty() && !form.encrypted {
-            for error in check::index(self.volume, &mut self.cache, &record, &form, &map, listing) {
-                self.findings.push_at(Some(Spot::node(directory.node)), error.at_offset(offset));
-            }
-        }
-        Ok(())
-    }
-
-    /// The check of what a directory's inode says; its attributes are looked at once more, for what they are charged.
-    fn check_directory(&mut self, directory: &Pending, record: &Record, map: &Map) -> Result<()> {
-        let charged = self.xattrs.charge(self.volume, record)?;
-        self.check_record(Spot::node(directory.node), record, map, charged);
-        Ok(())
-    }
-
-    fn list_block(&mut self, form: &Form, block: u64, logical: u64, listing: &mut Listing) -> Result<()> {
-        let offset = self.volume.offset(block);
-        if !self.blocks.insert(block) {
-            listing.wrong.push(Error::corrupt(format!("block {block} of directory inode {}, which something else has as well", form.ino)).at_offset(offset));
-            return Ok(());
-        }
-        match self.cache.bytes(offset, self.volume.block_len()) {
-            Ok(bytes) => listing.add_block(form, bytes, logical, offset),
-            Err(error) => listing.wrong.push(error),
-        }
-        Ok(())
-    }
-
-    fn list_inline(&mut self, directory: &Pending, record: &Record, form: &Form, listing: &mut Listing) -> Result<()> {
-        const PARENT_BYTES: usize = 4;
-        let value = Xattrs::inline(record)?.ok_or_else(|| Error::corrupt("inline data without its attribute system.data").at_offset(record.offset))?;
-        let size = usize_of(record.size(self.volume));
-        let block = &record.inode.i_block;
-        let i_block_at = record.offset + I_BLOCK_AT;
-        if size < block.len() || size - block.len() > value.len() {
-            let (fits, ino) = (block.len() + value.len(), record.ino);
-            return Err(Error::corrupt(format!("directory inode {ino} with {size} bytes of inline data, of which {fits} are there")).at_offset(record.offset));
-        }
-        let parent = u32::from_le_bytes([block[0], block[1], block[2], block[3]]);
-        listing.add_inline(form, &block[PARENT_BYTES..], i_block_at + u64_of(PARENT_BYTES));
-        let rest = &record.bytes[value.start..value.start + (size - block.len())];
-        if !rest.is_empty() {
-            listing.add_inline(form, rest, record.offset + u64_of(value.start));
-        }
-        listing.dot_dot = Some(parent);
-        listing.check_dots(form, directory.parent, i_block_at);
         Ok(())
     }
 

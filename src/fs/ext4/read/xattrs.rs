@@ -11,6 +11,7 @@ use crate::error::{Error, Result, escape};
 use crate::tree::{XATTR_VALUE_MAX_BYTES, Xattr};
 use crate::units::{index_of, u64_of, usize_of};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -285,12 +286,14 @@ impl Xattrs {
     /// The value that has an inode of its own.
     fn value(&mut self, context: &mut Context<'_>, raw: &Raw<'_>, offset: u64, new_values: &mut Vec<u32>) -> Result<Arc<[u8]>> {
         let XattrEntry { e_value_inum: ino, e_value_size, e_hash, .. } = raw.entry;
-        if !self.values.contains_key(&ino) {
-            let value = read_value(context, ino).map_err(|error| error.within(format_args!("the value of {}", escape(raw.name))))?;
-            self.values.insert(ino, value);
-            new_values.push(ino);
-        }
-        let value = self.values.get_mut(&ino).expect("it is there, or was put there just now");
+        let value = match self.values.entry(ino) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let value = read_value(context, ino).map_err(|error| error.within(format_args!("the value of {}", escape(raw.name))))?;
+                new_values.push(ino);
+                new.insert(value)
+            }
+        };
         value.references += 1;
         self.charged += value.charged;
         if value.bytes.len() != index_of(e_value_size) {

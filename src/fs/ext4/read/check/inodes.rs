@@ -159,7 +159,11 @@ impl Scan<'_> {
             let message = format!("the inode bitmap of block group {group} has the checksum {sum:#010x}; its descriptor says {says:#010x}");
             self.findings.push(Error::corrupt(message).at_offset(offset));
         }
-        if bytes[usize_of(u64::from(volume.inodes_per_group / 8))..].iter().skip(usize::from(volume.inodes_per_group % 8 != 0)).any(|byte| *byte != 0xff) {
+        if bytes[usize_of(u64::from(volume.inodes_per_group / 8))..]
+            .iter()
+            .skip(usize::from(!volume.inodes_per_group.is_multiple_of(8)))
+            .any(|byte| *byte != 0xff)
+        {
             self.findings.push(Error::corrupt(format!("the inode bitmap of block group {group} is not full behind its end")).at_offset(offset));
         }
         if let Some(at) = first_difference(expected, bitmap, volume.inodes_per_group) {

@@ -1,6 +1,6 @@
 //! What the superblock and the descriptors say that reading does not go by.
 
-use super::super::super::format::{SUPERBLOCK_OFFSET_BYTES, compat};
+use super::super::super::format::{INODE_BYTES_MIN, SUPERBLOCK_OFFSET_BYTES, compat};
 use super::super::findings::Findings;
 use super::super::groups::Group;
 use super::super::names::ro_compat_read;
@@ -22,9 +22,18 @@ pub(super) fn fields(volume: &Volume, findings: &mut Findings) {
     if s.reserved_blocks_count() > volume.blocks / 2 {
         say(format!("reserves {} of {} blocks; at most half of them can be", s.reserved_blocks_count(), volume.blocks));
     }
-    let external = s.s_journal_dev != 0 || s.s_journal_uuid != [0; 16];
+    let external = s.s_journal_uuid != [0; 16];
     if external && (!volume.has_compat(compat::HAS_JOURNAL) || s.s_journal_inum != 0) {
         say("names an external journal, which it has no use for".to_owned());
+    }
+    if !volume.has_compat(compat::HAS_JOURNAL) && s.s_journal_inum != 0 {
+        say(format!("names the journal inode {}, without the feature has_journal", s.s_journal_inum));
+    }
+    let room = volume.inode_bytes - INODE_BYTES_MIN;
+    for (what, bytes) in [("required", s.s_min_extra_isize), ("desired", s.s_want_extra_isize)] {
+        if room > 0 && (usize::from(bytes) > room || bytes % 4 != 0) {
+            say(format!("says {bytes} {what} bytes of fields behind the first {INODE_BYTES_MIN} of an inode; there are {room}"));
+        }
     }
     if volume.has_compat(compat::HAS_JOURNAL) && s.s_journal_inum == 0 && !external {
         say("has the feature has_journal, and names none".to_owned());
