@@ -55,7 +55,9 @@ fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, body: 
         tar::EntryType::Symlink => 0o777,
         _ => 0o640,
     });
-    (header.set_uid(7), header.set_gid(8), header.set_mtime(1_700_000_001));
+    header.set_uid(7);
+    header.set_gid(8);
+    header.set_mtime(1_700_000_001);
     match kind {
         tar::EntryType::Symlink | tar::EntryType::Link => header.set_link_name(std::str::from_utf8(body).unwrap()).unwrap(),
         tar::EntryType::Char => {
