@@ -64,7 +64,7 @@ fn survive_all(folder: &Path, what: &str) {
         &["inspect", "bad"][..],
         &["ls", "bad", "-R", "--hash", "--json", "--keep-going", "--threads", "2"],
         &["extract", "bad", "-o", "bad.tar", "--force", "--keep-going", "--quiet"],
-        &["verify", "bad", "good.img.report.json", "--fs", "--threads", "2", "--quiet"],
+        &["verify", "bad", "good.img.report.json", "--fs", "--threads", "2"],
         &["convert", "bad", "bad.vhd", "--force", "--quiet", "--threads", "2"],
     ] {
         survives(command, folder, what);

@@ -188,6 +188,14 @@ fn the_bench_of_scaling_prints_its_tables() {
 }
 
 #[test]
+fn the_bench_of_reading_prints_its_tables() {
+    let Some(said) = quick("benches/reading.py", &[]) else { return };
+    for job in ["list", "convert", "extract"] {
+        assert!(said.contains(&format!("\n## {job}: ")), "{job} is not in: {said}");
+    }
+}
+
+#[test]
 fn the_instructions_are_counted() {
     assert!(block("instructions").contains("benches/instructions.sh"));
     let (Some(_), Some(_)) = (common::judge("valgrind"), common::judge("python3")) else { return };
@@ -210,7 +218,7 @@ fn the_bench_of_ext4_prints_its_table() {
 
 #[test]
 fn every_code_block_is_known_to_these_tests() {
-    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "checksum", "bench", "bench-ext4", "instructions", "ext4", "long"];
+    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "checksum", "looking", "bench", "bench-ext4", "instructions", "ext4", "long"];
     let lines: Vec<&str> = README.lines().collect();
     let mut inside = false;
     for (at, line) in lines.iter().enumerate() {
