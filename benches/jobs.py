@@ -246,7 +246,7 @@ def checksum(args, top):
         while to.tell() < size:
             to.write(data[: size - to.tell()])
     for threads in (2, 1, 4):
-        job.way(f"rootvol checksum, {threads} thread{'s' if threads > 1 else ''}", [args.rootvol, "checksum", "--threads", str(threads), image])
+        job.way(f"rootvol checksum, {threads} thread{'s' if threads > 1 else ''}", [args.rootvol, "checksum", "--input-format", "raw", "--threads", str(threads), image])
     job.way("sha256sum", f"sha256sum {image}", "sha256sum")
     job.way("openssl dgst -sha256", f"openssl dgst -sha256 {image}", "openssl")
     half = size // 2 // MIB
