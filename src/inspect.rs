@@ -1,7 +1,7 @@
 //! What is in an image: its container, its partition table, its filesystems, the system on its root and how that boots.
 
 use crate::boot;
-use crate::error::{Error, Result, escape};
+use crate::error::{Error, ErrorKind, Result, escape};
 use crate::format::{Format, OpenOptions};
 use crate::report::{DiskSummary, FilesystemSummary, PartitionSummary};
 use crate::source::{self, DiskImage};
@@ -102,6 +102,8 @@ fn system(image: &DiskImage, notes: &mut Vec<String>) -> Option<System> {
     let options = source::Options { keep_going: true, mounts: true, ..source::Options::default() };
     let source = match source::open_image(image, &options) {
         Ok(source) => source,
+        // Several filesystems of which none is a root: a disk of data.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => return None,
         Err(error) => {
             notes.push(error.to_string());
             return None;

@@ -218,7 +218,8 @@ fn the_bench_of_ext4_prints_its_table() {
 
 #[test]
 fn every_code_block_is_known_to_these_tests() {
-    let known = ["first-image", "first-program", "test-command", "debian", "recipe", "checksum", "looking", "bench", "bench-ext4", "instructions", "ext4", "long"];
+    let known =
+        ["first-image", "first-program", "test-command", "debian", "recipe", "checksum", "looking", "bench", "bench-ext4", "instructions", "ext4", "long"];
     let lines: Vec<&str> = README.lines().collect();
     let mut inside = false;
     for (at, line) in lines.iter().enumerate() {
