@@ -2,7 +2,7 @@
 
 use crate::boot::{Architecture, InitramfsChoice, LoaderChoice, RootBy};
 use crate::disk::{BootMode, DiskSize};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Format, OpenOptions};
 use crate::guid::Guid;
 use crate::partition::TableKind;
@@ -454,6 +454,14 @@ impl ImageArgs {
         options.holes = self.holes.unwrap_or_default();
         options.check()?;
         Ok(options)
+    }
+}
+
+/// A number of threads of the command line.
+pub(super) fn check_threads(threads: Option<usize>) -> Result<()> {
+    match threads {
+        Some(0) => Err(Error::new(ErrorKind::Usage, "0 threads; at least 1 was expected for --threads")),
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `rootvol build` and `rootvol plan`.
 
-use super::args::{BuildArgs, ImageArgs, PlanArgs, WritingArgs};
+use super::args::{BuildArgs, ImageArgs, PlanArgs, WritingArgs, check_threads};
 use super::exit::Exit;
 use super::progress::Bar;
 use super::show::{self, as_usage};
@@ -57,9 +57,7 @@ pub(super) struct Destination<'a> {
 impl<'a> Destination<'a> {
     /// Checks what stands in the way, before the long work.
     pub(super) fn new(output: &'a OsStr, writing: &'a WritingArgs) -> Result<Self> {
-        if writing.threads == Some(0) {
-            return Err(Error::new(ErrorKind::Usage, "0 threads; at least 1 was expected for --threads"));
-        }
+        check_threads(writing.threads)?;
         let to_stdout = output == OsStr::new("-");
         if to_stdout && io::stdout().is_terminal() {
             return Err(Error::new(ErrorKind::Usage, "an image is not for a terminal; send standard output to a file or a pipe"));

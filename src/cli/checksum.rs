@@ -1,6 +1,6 @@
 //! `rootvol checksum`.
 
-use super::args::{ChecksumArgs, HolesAs};
+use super::args::{ChecksumArgs, HolesAs, check_threads};
 use super::progress::Bar;
 use super::show;
 use super::signals::Signals;
@@ -34,9 +34,7 @@ struct Hole {
 }
 
 pub(super) fn checksum(args: &ChecksumArgs, signals: &Signals) -> Result<()> {
-    if args.threads == Some(0) {
-        return Err(Error::new(ErrorKind::Usage, "0 threads; at least 1 was expected for --threads"));
-    }
+    check_threads(args.threads)?;
     if let Some(path) = &args.blocks {
         refuse_blocks(args, path)?;
     }

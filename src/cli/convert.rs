@@ -4,7 +4,6 @@ use super::args::ConvertArgs;
 use super::build::{Destination, source_date_epoch, write};
 use super::show::as_usage;
 use super::signals::Signals;
-use super::source::cancel;
 use crate::disk::{Disk, ImageOptions};
 use crate::error::Result;
 use crate::format;
@@ -24,7 +23,7 @@ pub(super) fn convert(args: &ConvertArgs, signals: &Signals) -> Result<()> {
     let image = open(args, to.folder())?;
     let mut options = ImageOptions { size: args.resize, name: args.name.clone(), ..ImageOptions::default() };
     options.epoch = source_date_epoch().map_err(as_usage)?.map(Timestamp::from_seconds);
-    options.cancel = cancel(signals);
+    options.cancel = signals.cancel();
     let disk = Disk::of_image(&image, &options)?;
     write(&disk, &to, format, &Ami::default(), signals, start)
 }

@@ -1,10 +1,10 @@
 //! `rootvol diff`.
 
-use super::args::DiffArgs;
+use super::args::{DiffArgs, check_threads};
 use super::exit::Exit;
 use super::show;
 use super::signals::Signals;
-use super::source::{cancel, open, options, report_damage};
+use super::source::{open, options, report_damage};
 use crate::checksum::BlockChecksums;
 use crate::diff::{Diff, diff_blocks, diff_entries};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,15 +22,13 @@ struct Side {
 }
 
 pub(super) fn diff(args: &DiffArgs, signals: &Signals) -> Result<Exit> {
-    if args.threads == Some(0) {
-        return Err(Error::new(ErrorKind::Usage, "0 threads; at least 1 was expected for --threads"));
-    }
+    check_threads(args.threads)?;
     let threads = args.threads.unwrap_or(StreamOptions::default().threads);
     let mut diff = Diff::default();
     let old = side(&args.old, args, threads, signals, &mut diff.notes)?;
     let new = side(&args.new, args, threads, signals, &mut diff.notes)?;
     if let (Some(old), Some(new)) = (&old.source, &new.source) {
-        diff.entries = Some(diff_entries(old, new, threads, &cancel(signals))?);
+        diff.entries = Some(diff_entries(old, new, threads, &signals.cancel())?);
     }
     if let (Some(old), Some(new)) = (&old.blocks, &new.blocks) {
         diff.blocks = Some(diff_blocks(old, new));
@@ -63,7 +61,7 @@ fn side(side: &OsStr, args: &DiffArgs, threads: usize, signals: &Signals, notes:
     let mut blocks = None;
     if let Some(image) = &image {
         let mut checksums = ChecksumOptions { threads, ..ChecksumOptions::default() };
-        checksums.cancel = cancel(signals);
+        checksums.cancel = signals.cancel();
         blocks = Some(checksum_blocks(&**image.disk(), all_blocks(&**image.disk()), checksums)?);
     }
     let opened = match &image {

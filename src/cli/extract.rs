@@ -4,7 +4,7 @@ use super::args::ExtractArgs;
 use super::exit::Exit;
 use super::show;
 use super::signals::Signals;
-use super::source::{bytes, cancel, open_to_look, report_damage};
+use super::source::{bytes, open_to_look, report_damage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{ExtractOptions, Extracted, Privileges, TarCompression, extract_to_dir, extract_to_tar, write_tar};
 use crate::units::Size;
@@ -27,7 +27,7 @@ pub(super) fn extract(args: &ExtractArgs, signals: &Signals) -> Result<Exit> {
     if !to_stdout {
         signals.hold();
     }
-    let mut options = ExtractOptions { keep_going, force: args.force, cancel: cancel(signals), ..ExtractOptions::default() };
+    let mut options = ExtractOptions { keep_going, force: args.force, cancel: signals.cancel(), ..ExtractOptions::default() };
     options.paths = args.paths.iter().map(|path| bytes(path)).collect();
     options.privileges = if args.all { Privileges::all() } else { Privileges::default() };
     for (asked, privilege) in [

@@ -1,9 +1,8 @@
 //! `rootvol ls` and `rootvol cat`.
 
-use super::args::{CatArgs, LsArgs};
+use super::args::{CatArgs, LsArgs, check_threads};
 use super::exit::Exit;
 use super::show;
-use super::signals::Signals;
 use super::source::{bytes, open_to_look, report_damage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract;
@@ -11,7 +10,8 @@ use crate::listing::{ListOptions, list};
 use crate::stream::Cancel;
 use std::io::{self, BufWriter, Write as _};
 
-pub(super) fn ls(args: &LsArgs, _signals: &Signals) -> Result<Exit> {
+pub(super) fn ls(args: &LsArgs) -> Result<Exit> {
+    check_threads(args.threads)?;
     let source = open_to_look(&args.source)?;
     let mut damaged = report_damage(&source, args.source.reading.keep_going)?;
     for error in &source.unreadable {
@@ -51,7 +51,7 @@ fn is_broken_pipe(error: &Error) -> bool {
     source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe)
 }
 
-pub(super) fn cat(args: &CatArgs, _signals: &Signals) -> Result<Exit> {
+pub(super) fn cat(args: &CatArgs) -> Result<Exit> {
     let source = open_to_look(&args.source)?;
     let path = bytes(&args.path);
     let shown = extract::cat(&source, &path, &mut io::stdout().lock(), &Cancel::new());

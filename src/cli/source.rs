@@ -2,10 +2,8 @@
 
 use super::args::{ReadingArgs, SourceArgs};
 use super::show;
-use super::signals::Signals;
 use crate::error::{Error, Result, escape};
 use crate::source::{self, Source};
-use crate::stream::Cancel;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -52,11 +50,6 @@ pub(super) fn report_damage(source: &Source, keep_going: bool) -> Result<bool> {
     }
     source.damage.iter().for_each(show::error);
     Ok(true)
-}
-
-/// A wish to stop that signals make.
-pub(super) fn cancel(signals: &Signals) -> Cancel {
-    signals.cancel()
 }
 
 /// Paths of the command line are bytes.

@@ -1,20 +1,18 @@
 //! `rootvol verify`.
 
-use super::args::VerifyArgs;
+use super::args::{VerifyArgs, check_threads};
 use super::exit::Exit;
 use super::progress::Bar;
 use super::show;
 use super::signals::Signals;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::source::DiskImage;
 use crate::stream::Progress;
 use crate::verify::{self, Expected, VerifyOptions};
 use std::ops::ControlFlow;
 
 pub(super) fn verify(args: &VerifyArgs, signals: &Signals) -> Result<Exit> {
-    if args.threads == Some(0) {
-        return Err(Error::new(ErrorKind::Usage, "0 threads; at least 1 was expected for --threads"));
-    }
+    check_threads(args.threads)?;
     let expected = match &args.expected {
         Some(path) => Expected::open(path)?,
         None => Expected::default(),

@@ -4,6 +4,7 @@ use super::DiskImage;
 use crate::error::{Error, Result, escape};
 use crate::fs::{ReadFilesystem, ReadOptions};
 use crate::report::PartitionSummary;
+#[cfg(unix)]
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -16,29 +17,25 @@ pub(in crate::source) fn split(path: &Path) -> (PathBuf, Option<String>) {
     if path.symlink_metadata().is_ok() {
         return whole();
     }
-    let Some(text) = path.to_str() else { return split_bytes(path) };
-    match text.rsplit_once(':') {
-        Some((image, selector)) if !image.is_empty() && !selector.is_empty() && Path::new(image).symlink_metadata().is_ok() => {
-            (image.into(), Some(selector.into()))
-        }
+    match at_last_colon(path) {
+        Some((image, selector)) if !selector.is_empty() && image.symlink_metadata().is_ok() => (image, Some(selector)),
         _ => whole(),
     }
 }
 
-/// A path that is no UTF-8 can still end in a number.
-fn split_bytes(path: &Path) -> (PathBuf, Option<String>) {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    let colon = bytes.iter().rposition(|byte| *byte == b':');
-    let parts = colon.and_then(|at| Some((&bytes[..at], std::str::from_utf8(&bytes[at + 1..]).ok().filter(|selector| !selector.is_empty())?)));
-    #[cfg(unix)]
-    if let Some((image, selector)) = parts {
-        let image = Path::new(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(image));
-        if image.symlink_metadata().is_ok() {
-            return (image.to_path_buf(), Some(selector.to_owned()));
-        }
-    }
-    let _ = (parts, OsStr::new(""));
-    (path.to_path_buf(), None)
+/// What stands before and behind the last colon; the path itself may be any bytes.
+#[cfg(unix)]
+fn at_last_colon(path: &Path) -> Option<(PathBuf, String)> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bytes = path.as_os_str().as_bytes();
+    let at = bytes.iter().rposition(|byte| *byte == b':')?;
+    Some((OsStr::from_bytes(&bytes[..at]).into(), std::str::from_utf8(&bytes[at + 1..]).ok()?.to_owned()))
+}
+
+#[cfg(not(unix))]
+fn at_last_colon(path: &Path) -> Option<(PathBuf, String)> {
+    let (image, selector) = path.to_str()?.rsplit_once(':')?;
+    Some((image.into(), selector.to_owned()))
 }
 
 impl DiskImage {
