@@ -55,6 +55,7 @@ pub mod guid;
 pub mod inspect;
 pub mod labels;
 pub mod layout;
+pub mod lint;
 pub mod listing;
 pub mod manifest;
 pub mod output;

@@ -33,6 +33,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("extract", 5),
     ("diff", 5),
     ("verify", 5),
+    ("lint", 5),
     ("build", 6),
     ("recipe", 6),
     ("cli", 6),

@@ -123,7 +123,7 @@ impl Distro {
 
 /// The `NAME=value` lines of a file in the shell's syntax, as far as values are plain: quotes and backslashes are
 /// taken away; nothing is expanded.
-pub(super) fn assignments(text: &[u8]) -> impl Iterator<Item = (&str, Vec<u8>)> {
+pub(crate) fn assignments(text: &[u8]) -> impl Iterator<Item = (&str, Vec<u8>)> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {
         let line = line.trim_ascii();
         let line = line.strip_prefix(b"export ").unwrap_or(line).trim_ascii_start();

@@ -6,13 +6,13 @@ use crate::tree::{FileData, NodeId, NodeKind, Tree};
 use crate::units::{u64_of, usize_of};
 
 /// The longest configuration file that is read as text. fstab, os-release and the like have a few KiB.
-pub(super) const TEXT_MAX_BYTES: u64 = 1 << 20;
+pub(crate) const TEXT_MAX_BYTES: u64 = 1 << 20;
 /// How much of a loader is searched for strings: signed GRUB images have about 4 MiB.
 const SEARCH_MAX_BYTES: u64 = 32 << 20;
 
 /// Names that one pattern, or one folder of kernels, is followed for: far over what systems have, so that a hostile
 /// tree costs no more than its entries.
-pub(super) const MATCHES_MAX: usize = 256;
+pub(crate) const MATCHES_MAX: usize = 256;
 
 /// A regular file of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,48 +33,48 @@ impl TreeFile {
     }
 
     /// The last part of the path.
-    pub(super) fn name(&self) -> &[u8] {
+    pub(crate) fn name(&self) -> &[u8] {
         self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
     }
 
     /// The path without its last part.
-    pub(super) fn folder(&self) -> &[u8] {
+    pub(crate) fn folder(&self) -> &[u8] {
         self.path.iter().rposition(|byte| *byte == b'/').map_or(&[], |at| &self.path[..at])
     }
 }
 
 /// A path of the tree as people read it: absolute and escaped.
-pub(super) fn show(path: &[u8]) -> String {
+pub(crate) fn show(path: &[u8]) -> String {
     format!("/{}", escape(trim(path)))
 }
 
 /// A path without slashes at its ends.
-pub(super) fn trim(path: &[u8]) -> &[u8] {
+pub(crate) fn trim(path: &[u8]) -> &[u8] {
     let start = path.iter().position(|byte| *byte != b'/').unwrap_or(path.len());
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(start, |at| at + 1);
     &path[start..end]
 }
 
 /// Two parts of a path.
-pub(super) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     let slash: &[u8] = if folder.is_empty() { b"" } else { b"/" };
     [folder, slash, name].concat()
 }
 
 /// A tree with its contents.
 #[derive(Clone, Copy)]
-pub(super) struct Files<'a> {
-    pub(super) tree: &'a Tree,
+pub(crate) struct Files<'a> {
+    pub(crate) tree: &'a Tree,
     contents: &'a dyn Contents,
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(tree: &'a Tree, contents: &'a dyn Contents) -> Self {
+    pub(crate) fn new(tree: &'a Tree, contents: &'a dyn Contents) -> Self {
         Self { tree, contents }
     }
 
     /// The regular file at `path`, links followed inside the tree.
-    pub(super) fn file(&self, path: impl AsRef<[u8]>) -> Option<TreeFile> {
+    pub(crate) fn file(&self, path: impl AsRef<[u8]>) -> Option<TreeFile> {
         let path = trim(path.as_ref());
         let node = self.tree.resolve(path)?;
         let NodeKind::File(data) = self.tree.node(node).kind else { return None };
@@ -84,12 +84,12 @@ impl<'a> Files<'a> {
     }
 
     /// Whether there is a directory at `path`, links followed inside the tree.
-    pub(super) fn is_directory(&self, path: impl AsRef<[u8]>) -> bool {
+    pub(crate) fn is_directory(&self, path: impl AsRef<[u8]>) -> bool {
         self.tree.resolve(path).is_some_and(|node| self.tree.node(node).is_directory())
     }
 
     /// The names in the directory at `path`, sorted by bytes; none if there is no directory.
-    pub(super) fn names(&self, path: impl AsRef<[u8]>) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn names(&self, path: impl AsRef<[u8]>) -> impl Iterator<Item = &'a [u8]> {
         let tree = self.tree;
         tree.resolve(path).map(|node| tree.entries(node)).unwrap_or_default().iter().map(|entry| tree.name(entry))
     }
@@ -97,7 +97,7 @@ impl<'a> Files<'a> {
     /// The regular files that a pattern such as `usr/lib/modules/*/vmlinuz` names, in the order of their paths.
     ///
     /// `*` stands for any bytes in one part. With `fold`, letters of either case are the same, as on FAT.
-    pub(super) fn expand(&self, pattern: &str, fold: bool) -> Vec<TreeFile> {
+    pub(crate) fn expand(&self, pattern: &str, fold: bool) -> Vec<TreeFile> {
         let mut paths = vec![Vec::new()];
         for part in pattern.split('/').filter(|part| !part.is_empty()) {
             paths = if fold || part.contains('*') {
@@ -111,7 +111,7 @@ impl<'a> Files<'a> {
     }
 
     /// Fills `out` from `offset_bytes`, holes as zeros. `false` if the file has no such bytes.
-    pub(super) fn read(&self, file: &TreeFile, offset_bytes: u64, out: &mut [u8]) -> Result<bool> {
+    pub(crate) fn read(&self, file: &TreeFile, offset_bytes: u64, out: &mut [u8]) -> Result<bool> {
         let Some(end) = offset_bytes.checked_add(u64_of(out.len())).filter(|end| *end <= file.data.length) else { return Ok(false) };
         out.fill(0);
         for (start, length) in self.tree.data_ranges(&file.data) {
@@ -125,13 +125,13 @@ impl<'a> Files<'a> {
     }
 
     /// The `N` bytes from `offset_bytes`; `None` if the file has no such bytes.
-    pub(super) fn read_array<const N: usize>(&self, file: &TreeFile, offset_bytes: u64) -> Result<Option<[u8; N]>> {
+    pub(crate) fn read_array<const N: usize>(&self, file: &TreeFile, offset_bytes: u64) -> Result<Option<[u8; N]>> {
         let mut bytes = [0; N];
         Ok(self.read(file, offset_bytes, &mut bytes)?.then_some(bytes))
     }
 
     /// The first bytes of the file, at most `max_bytes`.
-    pub(super) fn read_prefix(&self, file: &TreeFile, max_bytes: u64) -> Result<Vec<u8>> {
+    pub(crate) fn read_prefix(&self, file: &TreeFile, max_bytes: u64) -> Result<Vec<u8>> {
         let mut bytes = vec![0; usize_of(file.data.length.min(max_bytes))];
         self.read(file, 0, &mut bytes)?;
         Ok(bytes)
@@ -141,7 +141,7 @@ impl<'a> Files<'a> {
     ///
     /// # Errors
     /// Over [`TEXT_MAX_BYTES`]: no such file is a configuration file.
-    pub(super) fn text(&self, path: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn text(&self, path: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.file(path) else { return Ok(None) };
         if file.data.length > TEXT_MAX_BYTES {
             return Err(Error::limit(format!("a configuration file of {} bytes; at most {TEXT_MAX_BYTES} are read", file.data.length)).at_path(&file.path));
@@ -151,7 +151,7 @@ impl<'a> Files<'a> {
 
     /// Searches the first 32 MiB of a file: `look` gets windows that overlap by `overlap` bytes, so that nothing
     /// shorter than that is missed at a seam, and says whether to go on.
-    pub(super) fn search(&self, file: &TreeFile, overlap: u64, mut look: impl FnMut(&[u8]) -> bool) -> Result<()> {
+    pub(crate) fn search(&self, file: &TreeFile, overlap: u64, mut look: impl FnMut(&[u8]) -> bool) -> Result<()> {
         const WINDOW_BYTES: u64 = 1 << 20;
         let end = file.data.length.min(SEARCH_MAX_BYTES);
         let mut window = Vec::new();
@@ -180,6 +180,6 @@ fn matches(pattern: &str, name: &[u8], fold: bool) -> bool {
 }
 
 /// Where `needle` first is in `bytes`.
-pub(super) fn position_of(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+pub(crate) fn position_of(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len().max(1)).position(|window| window == needle)
 }

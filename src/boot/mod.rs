@@ -15,10 +15,10 @@
 
 mod changes;
 mod cmdline;
-mod distro;
+pub(crate) mod distro;
 mod entries;
 mod esp;
-mod files;
+pub(crate) mod files;
 mod find;
 mod fstab;
 mod grub;

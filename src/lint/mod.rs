@@ -1,0 +1,234 @@
+//! Lint: whether AWS will take an image, whether it will boot on Nitro, whether it is safe to share, whether it is well made; told offline,
+//! before anything is uploaded.
+//!
+//! ```text
+//!  directory, tar ──► Source ─────────────────┐
+//!  image ───────────► DiskImage ─► its root ──┼─► Subject ─► a family of rules a file ─► Findings ─► Linted
+//!  recipe ─► Disk ──► DiskImage ─► its root ──┘
+//! ```
+//! A planned [`Disk`](crate::disk::Disk) is read as an image is, so that what `build` is about to write is judged before it is written, through
+//! the readers that judge any other image. A directory or a tar has no disk yet; what `build` brings (table, loader, fstab) is not missed in one.
+//!
+//! A [`Rule`] has a name that never changes, a severity, the purposes that it concerns, why it matters with the message of AWS that it prevents,
+//! how it is mended, and its source. To add one: a `static` in the file of its family, its check there, an entry in that file's `RULES`, and a tree
+//! that triggers it beside one that does not in `tests/lint`.
+//!
+//! Reading is bounded: configuration files to 1 MiB, folders by the entries that the tree has, what is packed by what it may unpack to. No secret is
+//! ever shown whole.
+
+mod boot;
+mod finding;
+mod import;
+mod made;
+mod rule;
+mod share;
+mod subject;
+
+pub use finding::{Allowed, Finding, LISTED_PER_RULE, Place};
+pub use rule::{Family, Purpose, Rule, Severity};
+
+use crate::error::{Error, ErrorKind, Result, escape};
+use crate::source::{self, DiskImage, Source};
+use crate::stream::{Cancel, StreamOptions};
+use finding::Findings;
+use rule::EVERY;
+use serde::Serialize;
+use std::fmt;
+use subject::Subject;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LintOptions {
+    /// What the image is for: only rules that concern it, at their full severity. Empty: all rules, and what not every image must hold to
+    /// is a warning at most.
+    pub purposes: Vec<Purpose>,
+    /// What is accepted.
+    pub allow: Vec<Allowance>,
+    /// Threads that read files.
+    pub threads: usize,
+    /// A wish to stop, from anywhere.
+    pub cancel: Cancel,
+}
+
+impl Default for LintOptions {
+    /// Every purpose, nothing allowed.
+    fn default() -> Self {
+        Self { purposes: Vec::new(), allow: Vec::new(), threads: StreamOptions::default().threads, cancel: Cancel::new() }
+    }
+}
+
+/// Findings that somebody accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowance {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// Only in what lies at or beneath this path; everywhere, if none is named.
+    pub path: Option<Vec<u8>>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Allowance {
+    fn covers(&self, finding: &Finding) -> bool {
+        let inside = |path: &[u8], folder: &[u8]| path.strip_prefix(folder).is_some_and(|rest| folder.is_empty() || rest.is_empty() || rest.starts_with(b"/"));
+        let here = match (&self.path, &finding.place) {
+            (None, _) => true,
+            (Some(folder), Place::Path { path, .. }) => inside(path, crate::boot::files::trim(folder)),
+            (Some(_), _) => false,
+        };
+        here && self.rule.id == finding.rule.id
+    }
+}
+
+/// What lint says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Linted {
+    /// What was looked at.
+    pub subject: String,
+    /// The purposes that were asked for; empty for all.
+    pub purposes: Vec<Purpose>,
+    /// What the rules object to: the worst first, then by rule and place.
+    pub findings: Vec<Finding>,
+    /// What they object to and somebody accepts.
+    pub allowed: Vec<Allowed>,
+    /// What could not be judged, and why.
+    pub not_checked: Vec<String>,
+}
+
+static DAMAGED: Rule = Rule {
+    id: "filesystem-damaged",
+    family: Family::Made,
+    severity: Severity::Error,
+    concerns: EVERY,
+    why: "the kernel mounts a damaged filesystem read-only or not at all, and what is damaged is lost",
+    mend: "repair a copy with e2fsck or fsck.fat, or build the image anew",
+    source: "verify --fs of this tool",
+};
+
+static DISK_ODD: Rule = Rule {
+    id: "disk-structure",
+    family: Family::Import,
+    severity: Severity::Error,
+    concerns: EVERY,
+    why: "what is wrong with container or partition table is refused by imports (\"ClientError: Footers not identical\", \"No valid partitions. Not a valid volume.\") or mended by the guest at its first boot",
+    mend: "`rootvol convert` writes container and table anew",
+    source: "VM Import/Export user guide, troubleshooting",
+};
+
+const RULES: &[&Rule] = &[&DAMAGED, &DISK_ODD];
+
+/// All rules, by family.
+#[must_use]
+pub fn rules() -> Vec<&'static Rule> {
+    let mut all: Vec<&Rule> = [RULES, import::RULES, boot::RULES, share::RULES, made::RULES].concat();
+    all.sort_by_key(|rule| (rule.family, rule.id));
+    all
+}
+
+/// The rule with this name.
+///
+/// # Errors
+/// There is none.
+pub fn rule(id: &str) -> Result<&'static Rule> {
+    let found = rules().into_iter().find(|rule| rule.id == id);
+    found.ok_or_else(|| Error::invalid(format!("there is no rule {:?}; `rootvol lint --rules` lists them", escape(id.as_bytes()))))
+}
+
+/// Looks at a source: a directory or a tar, from which `build` makes a disk.
+///
+/// # Errors
+/// [`ErrorKind::Cancelled`]; what cannot be read at all. What can be read in part is a finding.
+pub fn lint_source(source: &Source, options: &LintOptions) -> Result<Linted> {
+    lint(source, None, source.description.clone(), options)
+}
+
+/// Looks at a disk image: its container, its table, the tree on its root with what that mounts.
+///
+/// # Errors
+/// As [`lint_source`]; an image without a root.
+pub fn lint_image(image: &DiskImage, options: &LintOptions) -> Result<Linted> {
+    let reading = source::Options { keep_going: true, mounts: true, ..source::Options::default() };
+    let source = source::open_image(image, &reading)?;
+    lint(&source, Some(image), source.description.clone(), options)
+}
+
+fn lint(source: &Source, image: Option<&DiskImage>, subject: String, options: &LintOptions) -> Result<Linted> {
+    let mut findings = Findings::new(&options.purposes);
+    let mut not_checked = Vec::new();
+    for damage in &source.damage {
+        findings.add(&DAMAGED, Place::Image, damage.to_string());
+    }
+    for unreadable in &source.unreadable {
+        not_checked.push(unreadable.to_string());
+    }
+    for note in image.map(DiskImage::notes).unwrap_or_default() {
+        findings.add(&DISK_ODD, Place::Image, escape(note.as_bytes()));
+    }
+    if image.is_none() {
+        not_checked.push("container, partition table, filesystem: a tree has none yet".to_owned());
+    }
+    let families: [(&str, fn(&Subject<'_>, &mut Findings<'_>) -> Result<()>); 4] =
+        [("import", import::check), ("boot", boot::check), ("share", share::check), ("made", made::check)];
+    let subject_of_rules = Subject::new(source, image, options.threads, &options.cancel)?;
+    for (family, check) in families {
+        options.cancel.check()?;
+        match check(&subject_of_rules, &mut findings) {
+            Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Internal | ErrorKind::SourceChanged) => return Err(error),
+            Err(error) => not_checked.push(format!("rules of the family {family}, not all of them: {error}")),
+            Ok(()) => {}
+        }
+    }
+    let mut linted = Linted { subject, purposes: options.purposes.clone(), findings: Vec::new(), allowed: Vec::new(), not_checked };
+    for finding in findings.finish() {
+        match options.allow.iter().find(|allowance| allowance.covers(&finding)) {
+            Some(allowance) => linted.allowed.push(Allowed { finding, reason: allowance.reason.clone() }),
+            None => linted.findings.push(finding),
+        }
+    }
+    Ok(linted)
+}
+
+impl Linted {
+    /// How many findings there are of a severity.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    /// The findings that must be mended.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// Findings rule by rule, each rule with why it matters and how it is mended; of a rule that objects to much, the first
+/// [`LISTED_PER_RULE`].
+impl fmt::Display for Linted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for group in self.findings.chunk_by(|a, b| a.rule.id == b.rule.id) {
+            let rule = group[0].rule;
+            for finding in group.iter().take(LISTED_PER_RULE) {
+                writeln!(f, "{}[{}] {}: {}", finding.severity, rule.id, finding.place, finding.message)?;
+            }
+            if group.len() > LISTED_PER_RULE {
+                writeln!(f, "{}[{}] and {} more", group[0].severity, rule.id, group.len() - LISTED_PER_RULE)?;
+            }
+            writeln!(f, "    why: {}\n    mend: {}\n    source: {}", rule.why, rule.mend, rule.source)?;
+        }
+        for Allowed { finding, reason } in &self.allowed {
+            writeln!(f, "allowed[{}] {}: {} ({})", finding.rule.id, finding.place, finding.message, escape(reason.as_bytes()))?;
+        }
+        for why in &self.not_checked {
+            writeln!(f, "not checked: {}", escape(why.as_bytes()))?;
+        }
+        let count = |severity: Severity, word: &str| {
+            let count = self.count(severity);
+            format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+        };
+        let counts = [count(Severity::Error, "error"), count(Severity::Warning, "warning"), count(Severity::Note, "note")].join(", ");
+        let allowed = if self.allowed.is_empty() { String::new() } else { format!(", {} allowed", self.allowed.len()) };
+        writeln!(f, "{}: {counts}{allowed}", escape(self.subject.as_bytes()))
+    }
+}
