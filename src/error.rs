@@ -25,6 +25,8 @@ pub enum ErrorKind {
     },
     /// Nothing to boot was found where a bootable disk was asked for.
     NotBootable,
+    /// An image that lint finds unfit for what it is for.
+    Unfit,
     /// A source changed while it was read.
     SourceChanged,
     /// Input that breaks its own format.

@@ -40,6 +40,9 @@ pub(super) enum Command {
     Diff(DiffArgs),
     /// Check that an image is what its report or block list says, and that its filesystems are sound. Exit code 1 where not.
     Verify(VerifyArgs),
+    /// Say whether AWS will take an image, whether it will boot on Nitro, whether it is safe to share and well made. Exit code 1 where
+    /// something must be mended.
+    Lint(super::lint::LintArgs),
     /// Write the disk of an image in another format, or larger.
     Convert(ConvertArgs),
     /// Compute the block checksums of an image and their aggregate, as the EBS direct API takes them.
@@ -141,6 +144,9 @@ pub(super) struct BuildArgs {
     /// The image to write; `-` is standard output.
     #[arg(short, long, value_name = "OUT")]
     pub(super) output: OsString,
+    /// With [ami] in the recipe: do not look whether AWS will take what is about to be written, and whether it will boot.
+    #[arg(long)]
+    pub(super) no_lint: bool,
     #[command(flatten)]
     pub(super) writing: WritingArgs,
 }

@@ -43,6 +43,9 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<Exit> {
     let recipe = describe(&args.image)?;
     let format = to.format(args.image.format, format_of(&args.image, &recipe))?;
     let (disk, exit) = plan_disk(&recipe, &args.image, args.writing.threads, to.folder())?;
+    if recipe.ami.is_some() && !args.no_lint {
+        super::lint::before_writing(&disk, &recipe, signals, args.writing.quiet)?;
+    }
     write(&disk, &to, format, &recipe.ami.unwrap_or_default(), signals, start)?;
     Ok(exit)
 }

@@ -8,6 +8,7 @@ mod diff;
 mod exit;
 mod extract;
 mod inspect;
+mod lint;
 mod ls;
 mod progress;
 mod show;
@@ -33,7 +34,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let signals = signals::Signals::install();
     // Commands that compare and judge have an exit code of their own for what they find, and another one for what they cannot do.
-    let judges = matches!(cli.command, Command::Diff(_) | Command::Verify(_));
+    let judges = matches!(cli.command, Command::Diff(_) | Command::Verify(_) | Command::Lint(_));
     let outcome = match cli.command {
         Command::Build(args) => build::build(&args, &signals),
         Command::Plan(args) => build::plan(&args),
@@ -43,6 +44,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Extract(args) => extract::extract(&args, &signals),
         Command::Diff(args) => diff::diff(&args, &signals),
         Command::Verify(args) => verify::verify(&args, &signals),
+        Command::Lint(args) => lint::lint(&args, &signals),
         Command::Convert(args) => convert::convert(&args, &signals).map(|()| Exit::Done),
         Command::Checksum(args) => checksum::checksum(&args, &signals).map(|()| Exit::Done),
     };

@@ -12,6 +12,7 @@ mod existing;
 mod label;
 mod place;
 mod plan;
+mod reader;
 mod show;
 mod spec;
 mod write;

@@ -22,7 +22,7 @@ mod unpacked;
 mod vhd;
 
 pub use foreign::{MAGIC_BYTES, not_raw};
-pub use read::{DiskReader, OpenOptions, open, open_file, open_reader, open_with};
+pub use read::{DiskReader, OpenOptions, Wrapping, open, open_file, open_reader, open_with};
 pub use vhd::VHD_MAX_BYTES;
 
 use crate::error::Result;

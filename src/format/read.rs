@@ -22,6 +22,11 @@ pub trait DiskReader: ReadAt {
         &[]
     }
 
+    /// What keeps the file from being what it is read as: it was unpacked, or joined with others.
+    fn wrapping(&self) -> Wrapping {
+        Wrapping::None
+    }
+
     /// Stops where the image is not as it was when it was opened, as far as its file's size and time tell.
     ///
     /// # Errors
@@ -29,6 +34,18 @@ pub trait DiskReader: ReadAt {
     fn check_unchanged(&self) -> Result<()> {
         Ok(())
     }
+}
+
+/// Whether a file is the disk by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wrapping {
+    /// It is.
+    None,
+    /// It is compressed, and the disk is what it unpacks to.
+    Compressed,
+    /// It is a differencing VHD, and the disk is what it and its parents make.
+    Differencing,
 }
 
 /// How a disk image is opened. The default goes by the file's magic.

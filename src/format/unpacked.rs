@@ -1,7 +1,7 @@
 //! Raw disks in gzip, zstd or xz, or from a pipe. They are read once, into a spool that keeps what is not zero: a disk is read by
 //! position, and a stream cannot be.
 
-use super::read::{DiskReader, ImageFile};
+use super::read::{DiskReader, ImageFile, Wrapping};
 use super::{Format, OpenOptions, foreign, vhd};
 use crate::compressed::{Compression, Decompressed, unwrap_io};
 use crate::content::{ReadAt, Spool, Spooled, check_range};
@@ -162,6 +162,10 @@ impl DiskReader for UnpackedDisk {
 
     fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    fn wrapping(&self) -> Wrapping {
+        Wrapping::Compressed
     }
 }
 

@@ -27,7 +27,9 @@ mod subject;
 pub use finding::{Allowed, Finding, LISTED_PER_RULE, Place};
 pub use rule::{Family, Purpose, Rule, Severity};
 
+use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result, escape};
+use crate::format::Wrapping;
 use crate::source::{self, DiskImage, Source};
 use crate::stream::{Cancel, StreamOptions};
 use finding::Findings;
@@ -122,7 +124,7 @@ const RULES: &[&Rule] = &[&DAMAGED, &DISK_ODD];
 /// All rules, by family.
 #[must_use]
 pub fn rules() -> Vec<&'static Rule> {
-    let mut all: Vec<&Rule> = [RULES, import::RULES, boot::RULES, share::RULES, made::RULES].concat();
+    let mut all: Vec<&Rule> = [RULES, &import::RULES.concat(), boot::RULES, share::RULES, made::RULES].concat();
     all.sort_by_key(|rule| (rule.family, rule.id));
     all
 }
@@ -150,8 +152,26 @@ pub fn lint_source(source: &Source, options: &LintOptions) -> Result<Linted> {
 /// As [`lint_source`]; an image without a root.
 pub fn lint_image(image: &DiskImage, options: &LintOptions) -> Result<Linted> {
     let reading = source::Options { keep_going: true, mounts: true, ..source::Options::default() };
-    let source = source::open_image(image, &reading)?;
-    lint(&source, Some(image), source.description.clone(), options)
+    match source::open_image(image, &reading) {
+        Ok(source) => lint(&source, Some(image), source.description.clone(), options),
+        // No root, or one that is not read here: the disk is judged all the same.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::Corrupt) => {
+            let mut findings = Findings::new(&options.purposes);
+            let mut not_checked = vec![format!("what is on the disk: {error}")];
+            check_disk(image, &mut findings, &mut not_checked);
+            let path = escape(image.path().as_os_str().as_encoded_bytes());
+            Ok(Linted::of(path, findings, not_checked, options))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks at a planned disk as at the image that it will be, before it is written.
+///
+/// # Errors
+/// As [`lint_image`].
+pub fn lint_disk(disk: &Disk, options: &LintOptions) -> Result<Linted> {
+    lint_image(&disk.as_image(disk.name().unwrap_or("the planned disk"))?, options)
 }
 
 fn lint(source: &Source, image: Option<&DiskImage>, subject: String, options: &LintOptions) -> Result<Linted> {
@@ -163,8 +183,8 @@ fn lint(source: &Source, image: Option<&DiskImage>, subject: String, options: &L
     for unreadable in &source.unreadable {
         not_checked.push(unreadable.to_string());
     }
-    for note in image.map(DiskImage::notes).unwrap_or_default() {
-        findings.add(&DISK_ODD, Place::Image, escape(note.as_bytes()));
+    if let Some(image) = image {
+        check_disk(image, &mut findings, &mut not_checked);
     }
     if image.is_none() {
         not_checked.push("container, partition table, filesystem: a tree has none yet".to_owned());
@@ -180,17 +200,36 @@ fn lint(source: &Source, image: Option<&DiskImage>, subject: String, options: &L
             Ok(()) => {}
         }
     }
-    let mut linted = Linted { subject, purposes: options.purposes.clone(), findings: Vec::new(), allowed: Vec::new(), not_checked };
-    for finding in findings.finish() {
-        match options.allow.iter().find(|allowance| allowance.covers(&finding)) {
-            Some(allowance) => linted.allowed.push(Allowed { finding, reason: allowance.reason.clone() }),
-            None => linted.findings.push(finding),
+    Ok(Linted::of(subject, findings, not_checked, options))
+}
+
+/// The rules that need no tree.
+fn check_disk(image: &DiskImage, findings: &mut Findings<'_>, not_checked: &mut Vec<String>) {
+    // That a file had to be unpacked says nothing of the disk in it.
+    let of_container = image.disk().notes().len();
+    let skipped = if image.disk().wrapping() == Wrapping::Compressed { of_container } else { 0 };
+    for note in image.notes().iter().skip(skipped) {
+        findings.add(&DISK_ODD, Place::Image, escape(note.as_bytes()));
+    }
+    for check in [import::check_disk, made::check_disk] {
+        if let Err(error) = check(image, findings) {
+            not_checked.push(format!("container and partition table, not all of it: {error}"));
         }
     }
-    Ok(linted)
 }
 
 impl Linted {
+    fn of(subject: String, findings: Findings<'_>, not_checked: Vec<String>, options: &LintOptions) -> Self {
+        let mut linted = Self { subject, purposes: options.purposes.clone(), findings: Vec::new(), allowed: Vec::new(), not_checked };
+        for finding in findings.finish() {
+            match options.allow.iter().find(|allowance| allowance.covers(&finding)) {
+                Some(allowance) => linted.allowed.push(Allowed { finding, reason: allowance.reason.clone() }),
+                None => linted.findings.push(finding),
+            }
+        }
+        linted
+    }
+
     /// How many findings there are of a severity.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
@@ -200,6 +239,18 @@ impl Linted {
     /// The findings that must be mended.
     pub fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Stops where something must be mended.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unfit`] with the first finding and how many more there are.
+    pub fn refuse_errors(&self) -> Result<()> {
+        let Some(first) = self.errors().next() else { return Ok(()) };
+        let more = self.errors().count() - 1;
+        let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        let message = format!("{}: {}: {}{more}; {}", first.rule.id, first.place, first.message, first.rule.mend);
+        Err(Error::new(ErrorKind::Unfit, message))
     }
 }
 

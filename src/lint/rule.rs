@@ -54,6 +54,8 @@ pub(super) const EVERY: &[Purpose] = &Purpose::ALL;
 pub(super) const IMPORT_IMAGE: &[Purpose] = &[Purpose::ImportImage];
 /// Imports of an uploaded file.
 pub(super) const IMPORTS: &[Purpose] = &[Purpose::ImportImage, Purpose::ImportSnapshot];
+/// Where AWS looks into the guest.
+pub(super) const SEEN_BY_AWS: &[Purpose] = &[Purpose::ImportImage, Purpose::Marketplace];
 /// AMIs that others launch.
 pub(super) const SHARED: &[Purpose] = &[Purpose::Public, Purpose::Marketplace];
 /// Products.

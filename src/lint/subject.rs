@@ -77,3 +77,33 @@ impl Text {
         &self.bytes
     }
 }
+
+/// A line of fstab (fstab(5)).
+pub(super) struct Entry {
+    /// From 1.
+    pub(super) line: u64,
+    /// What is mounted.
+    pub(super) device: Vec<u8>,
+    /// Where.
+    pub(super) mount_point: Vec<u8>,
+    /// The filesystem's type.
+    pub(super) kind: Vec<u8>,
+    /// Options, parted by commas.
+    pub(super) options: Vec<u8>,
+}
+
+impl Entry {
+    /// Whether it is mounted with this option.
+    pub(super) fn has_option(&self, option: &[u8]) -> bool {
+        self.options.split(|byte| *byte == b',').any(|given| given == option)
+    }
+}
+
+/// The entries of fstab; lines with less than three fields are none.
+pub(super) fn fstab_entries(text: &Text) -> Vec<Entry> {
+    let entry = |(line, bytes): (u64, &[u8])| {
+        let mut fields = bytes.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).map(<[u8]>::to_vec);
+        Some(Entry { line, device: fields.next()?, mount_point: fields.next()?, kind: fields.next()?, options: fields.next().unwrap_or_default() })
+    };
+    text.lines().filter_map(entry).collect()
+}

@@ -21,12 +21,14 @@
 
 mod build;
 mod check;
+mod lint;
 mod load;
 mod problem;
 mod sections;
 mod values;
 
 pub use build::Given;
+pub use lint::{AllowSection, LintSection};
 pub use load::{LoadOptions, RECIPE_MAX_BYTES};
 pub use sections::{Attribute, BootSection, DiskSection, FileKind, FileSection, PartitionSection};
 pub use values::{FileMode, Owner, XattrValue};
@@ -67,6 +69,9 @@ pub struct Recipe {
     /// `[ami]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ami: Option<Ami>,
+    /// `[lint]`.
+    #[serde(skip_serializing_if = "LintSection::is_default")]
+    pub lint: LintSection,
 }
 
 impl Recipe {

@@ -8,7 +8,7 @@ use super::{DYNAMIC_HEADER_SIZE, FOOTER_SIZE, SECTOR_BYTES, bitmap_bytes};
 use crate::content::{ReadAt, check_range};
 use crate::error::{Error, Result};
 use crate::format::Format;
-use crate::format::read::{DiskReader, ImageFile};
+use crate::format::read::{DiskReader, ImageFile, Wrapping};
 use crate::units::{u64_of, usize_of};
 use byteorder::{BigEndian, ByteOrder as _};
 use std::ops::Range;
@@ -126,6 +126,10 @@ impl DiskReader for DynamicDisk {
 
     fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    fn wrapping(&self) -> Wrapping {
+        if self.below.is_some() { Wrapping::Differencing } else { Wrapping::None }
     }
 
     fn check_unchanged(&self) -> Result<()> {

@@ -174,6 +174,12 @@ impl DiskImage {
         found.ok_or_else(|| Error::invalid(format!("there is no partition {number}; there are {}", self.choices())).at_path(self.path_bytes()))
     }
 
+    /// The partition that `UUID=…`, `LABEL=…`, `PARTUUID=…` or `PARTLABEL=…` means, as fstab and kernels name one.
+    #[must_use]
+    pub fn named(&self, tag_and_value: &str) -> Option<&PartitionSummary> {
+        self.partitions.iter().find(|partition| mounts::is_named(self, partition, tag_and_value.as_bytes()))
+    }
+
     /// Reads the filesystem in the partition with this number (0 without a table); `None` if it is none that is known.
     ///
     /// # Errors

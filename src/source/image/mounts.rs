@@ -67,7 +67,7 @@ fn mounted(image: &DiskImage, line: &[u8]) -> Option<(u32, Vec<u8>)> {
     if what.starts_with(b"#") || !place.starts_with(b"/") || place == b"/" {
         return None;
     }
-    let meant = image.partitions().iter().find(|partition| partition.filesystem.is_some() && is_named(partition, what))?;
+    let meant = image.partitions().iter().find(|partition| partition.filesystem.is_some() && is_named(image, partition, what))?;
     let place: Vec<u8> = unescape(place).split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/');
     // `..` and the like are nothing that a mount point has.
     (!place.is_empty() && crate::tree::split_path(&place).is_ok()).then_some((meant.number, place))
@@ -101,8 +101,8 @@ fn fstab_without(source: &Source, image: &DiskImage, gone: impl Fn(u32) -> bool)
     Ok(changed.then(|| (source.tree.path_of(id), source.tree.node(id).metadata, lines.join(&b'\n'))))
 }
 
-/// Whether the first field of an fstab line means this partition.
-fn is_named(partition: &PartitionSummary, what: &[u8]) -> bool {
+/// Whether the first field of an fstab line, or `root=` of a kernel, means this partition.
+pub(super) fn is_named(image: &DiskImage, partition: &PartitionSummary, what: &[u8]) -> bool {
     let Ok(what) = std::str::from_utf8(what) else { return false };
     let Some((tag, value)) = what.split_once('=') else { return false };
     let value = value.trim_matches('"');
@@ -110,7 +110,12 @@ fn is_named(partition: &PartitionSummary, what: &[u8]) -> bool {
     match tag {
         "UUID" => filesystem.is_some_and(|filesystem| filesystem.uuid.eq_ignore_ascii_case(value)),
         "LABEL" => filesystem.is_some_and(|filesystem| !value.is_empty() && filesystem.label == value),
-        "PARTUUID" => partition.guid.is_some_and(|guid| guid.to_string().eq_ignore_ascii_case(value)),
+        "PARTUUID" => {
+            // Of an MBR the kernel makes one of the disk's signature and the number (Linux, block/partitions/msdos.c).
+            let of_mbr = || image.summary().signature.map(|signature| format!("{signature:08x}-{:02x}", partition.number));
+            let own = partition.guid.map(|guid| guid.to_string()).or_else(of_mbr);
+            own.is_some_and(|own| own.eq_ignore_ascii_case(value))
+        }
         "PARTLABEL" => !value.is_empty() && partition.label.as_deref() == Some(value),
         _ => false,
     }
