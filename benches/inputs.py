@@ -3,6 +3,7 @@
     a  the tree of a tar that is given
     b  100,000 files of 0 to 8 KiB in 1,000 directories
     c  4 files of 512 MiB and a file of 4 GiB of which 64 MiB, in 64 pieces, are data
+    e  20,000 files, 500 MB: 16,000 of text, 0 to 32 KiB, like configuration and programs in languages that are read; 4,000 of bytes
     d  a directory of 50,000 entries, directories nested 1,000 deep, 20,000 hard links, 20,000 symbolic links
 """
 import os, random, shutil, sys
@@ -59,6 +60,19 @@ def input_d(tree, scale):
         os.symlink(target, f"{tree}/symlinks/link-{link:05}")
 
 
+def input_e(tree, scale):
+    numbers = random.Random("case e")
+    words = [f"{w}" for w in "the of key = value # comment true false path /usr/share/x user host port token name: [section] \n \n return import def { } ; ( )".split(" ")]
+    words += [numbers.randbytes(numbers.randrange(2, 9)).hex() for _ in range(200)]
+    for directory in range(200 // scale):
+        os.mkdir(f"{tree}/directory-{directory:03}")
+        for file in range(80):
+            text = " ".join(numbers.choices(words, k=numbers.randrange(4600)))
+            write(f"{tree}/directory-{directory:03}/text-{file:02}.conf", text.encode())
+        for file in range(20):
+            write(f"{tree}/directory-{directory:03}/library-{file:02}.so", b"\x7fELF\2\1\1\0" + numbers.randbytes(numbers.randrange(120_000)))
+
+
 def settle(tree):
     """Equal times everywhere, to the nanosecond; deepest first, because a new entry touches its directory."""
     for folder, directories, files in os.walk(tree, topdown=False):
@@ -76,7 +90,7 @@ def make_input(case, tar, folder, scale=1):
         sh("tar", "-C", tree, "--xattrs", "--xattrs-include=*", "-xpf", packed)
     else:
         os.chmod(tree, 0o755)
-        {"b": input_b, "c": input_c, "d": input_d}[case](tree, scale)
+        {"b": input_b, "c": input_c, "d": input_d, "e": input_e}[case](tree, scale)
         settle(tree)
         options = ["--format=pax", "--pax-option=delete=atime,delete=ctime", "--sparse", "--sort=name", "--numeric-owner"]
         sh("tar", "-C", tree, *options, "-cf", packed, ".")
