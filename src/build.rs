@@ -11,7 +11,7 @@
 use crate::disk::{Disk, WriteOptions, Written};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
-use crate::manifest::{self, Ami, Withheld};
+use crate::manifest::{self, AmiChoices, Withheld};
 use crate::output;
 use crate::report::Report;
 use std::ffi::OsString;
@@ -57,9 +57,16 @@ pub struct Built {
 /// # Errors
 /// [`ErrorKind::Exists`] where something stands under one of the names and `options.force` is not given; choices of
 /// `ami` that contradict the image, before anything is written; as [`Disk::write_unnamed`].
-pub fn build<W: Write>(disk: &Disk, target: Target<'_, W>, format: Format, ami: &Ami, companions: &Companions, options: WriteOptions<'_>) -> Result<Built> {
+pub fn build<W: Write>(
+    disk: &Disk,
+    target: Target<'_, W>,
+    format: Format,
+    ami: &AmiChoices,
+    companions: &Companions,
+    options: WriteOptions<'_>,
+) -> Result<Built> {
     // Nobody who says nothing of an AMI is to be stopped by its rules: documents are withheld then.
-    if *ami != Ami::default() {
+    if *ami != AmiChoices::default() {
         ami.check_against(disk.name(), disk.version(), disk.boot())?;
     }
     let force = options.force;

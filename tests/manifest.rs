@@ -6,7 +6,7 @@
 mod common;
 
 use rootvol::ErrorKind;
-use rootvol::manifest::{Ami, Documents, ImportImageRequest, ImportSnapshotRequest, RegisterImageRequest, SNAPSHOT_PLACEHOLDER, documents, next_steps};
+use rootvol::manifest::{AmiChoices, Documents, ImportImageRequest, ImportSnapshotRequest, RegisterImageRequest, SNAPSHOT_PLACEHOLDER, documents, next_steps};
 use rootvol::report::Report;
 use rootvol::units::{GIB, TIB};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn merge(value: &mut Value, changes: &Value) {
 }
 
 /// Choices from JSON; with a bucket and key.
-fn ami(changes: &Value) -> Ami {
+fn ami(changes: &Value) -> AmiChoices {
     let mut value = json!({ "bucket": "my-bucket", "key": "images/web.vhd" });
     let members = value.as_object_mut().unwrap();
     for (name, change) in changes.as_object().unwrap() {
@@ -53,7 +53,7 @@ fn ami(changes: &Value) -> Ami {
 }
 
 /// Images and choices, and the suffixes of the documents that are written for them.
-fn cases() -> Vec<(&'static str, Report, Ami, &'static [&'static str])> {
+fn cases() -> Vec<(&'static str, Report, AmiChoices, &'static [&'static str])> {
     const ALL: &[&str] = &["import-image.json", "containers.json", "import-snapshot.json", "register-image.json"];
     const SNAPSHOT: &[&str] = &["import-snapshot.json", "register-image.json"];
     let none = json!({});
@@ -310,7 +310,7 @@ fn the_next_steps_are_those_of_the_route_that_fits() {
     assert!(data.contains("import-snapshot") && !data.contains("register-image") && !data.contains("qemu"), "{data}");
     let sectors = steps(&json!({ "disk": { "sector_bytes": 4096 }, "file": { "format": "raw" } }), &json!({}), "web.raw");
     assert!(!sectors.contains("aws") && sectors.contains("logical_block_size=4096,physical_block_size=4096"), "{sectors}");
-    assert_eq!(next_steps(&report(&json!({ "boot": null })), Path::new("x"), &Ami::default()), Vec::<String>::new());
+    assert_eq!(next_steps(&report(&json!({ "boot": null })), Path::new("x"), &AmiChoices::default()), Vec::<String>::new());
 }
 
 /// The lines do in a shell what they say: a function stands in for the aws command and shows what it is given.

@@ -96,7 +96,7 @@ impl<'a> Destination<'a> {
 }
 
 /// Writes a planned disk with its companions and says what was done.
-pub(super) fn write(disk: &Disk, to: &Destination<'_>, format: Format, ami: &manifest::Ami, signals: &Signals, start: Instant) -> Result<()> {
+pub(super) fn write(disk: &Disk, to: &Destination<'_>, format: Format, ami: &manifest::AmiChoices, signals: &Signals, start: Instant) -> Result<()> {
     let Destination { writing, to_stdout, .. } = *to;
     let path = to.path();
     let bar = Bar::new(writing.quiet);
@@ -278,7 +278,7 @@ fn summary(built: &Built, image: &Path, took: Duration) -> String {
     lines.join("\n") + "\n"
 }
 
-fn next(report: &Report, image: &Path, ami: &manifest::Ami) -> String {
+fn next(report: &Report, image: &Path, ami: &manifest::AmiChoices) -> String {
     let mut lines = manifest::next_steps(report, image, ami);
     if lines.is_empty() {
         lines.push(format!("rootvol inspect {}", escape(image.as_os_str().as_encoded_bytes())));

@@ -1,6 +1,6 @@
 //! All documents of one image: those that can be written, and why the others cannot.
 
-use super::ami::Ami;
+use super::choices::AmiChoices;
 use crate::error::Result;
 use crate::report::Report;
 use std::fmt;
@@ -64,9 +64,9 @@ impl Documents {
 ///
 /// Each document stands for itself: one that AWS would refuse is withheld, with the reason, and the others are written.
 /// `containers.json` goes with `import-image.json`. Choices that contradict the image withhold documents too; a program
-/// that wants to fail before it writes an image asks [`Ami::check_against`] first.
+/// that wants to fail before it writes an image asks [`AmiChoices::check_against`] first.
 #[must_use]
-pub fn documents(report: &Report, ami: &Ami) -> Documents {
+pub fn documents(report: &Report, ami: &AmiChoices) -> Documents {
     let mut documents = Documents::default();
     if ami.names_an_object() {
         let request = report.import_image_with(ami);
@@ -75,7 +75,7 @@ pub fn documents(report: &Report, ami: &Ami) -> Documents {
         documents.written.extend(containers.map(|json| Document { suffix: CONTAINERS, json }));
         documents.add(IMPORT_SNAPSHOT, report.import_snapshot(ami).map(|request| request.to_json()));
     }
-    if *ami != Ami::default() {
+    if *ami != AmiChoices::default() {
         documents.add(REGISTER_IMAGE, report.register_image(ami).map(|request| request.to_json()));
     }
     documents
@@ -83,8 +83,8 @@ pub fn documents(report: &Report, ami: &Ami) -> Documents {
 
 /// The suffixes of the documents that `ami` asks for, whether or not AWS would take them.
 #[must_use]
-pub fn document_suffixes(ami: &Ami) -> &'static [&'static str] {
-    match (ami.names_an_object(), *ami == Ami::default()) {
+pub fn document_suffixes(ami: &AmiChoices) -> &'static [&'static str] {
+    match (ami.names_an_object(), *ami == AmiChoices::default()) {
         (true, _) => &[IMPORT_IMAGE, CONTAINERS, IMPORT_SNAPSHOT, REGISTER_IMAGE],
         (false, false) => &[REGISTER_IMAGE],
         (false, true) => &[],

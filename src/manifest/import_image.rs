@@ -4,7 +4,7 @@
 //! ImportImage mounts the disk, looks for a Linux that it knows with GRUB, and rewrites it. It refuses, and so does this
 //! file: arm64, `uefi-preferred`, any loader but GRUB, disks of 8 TiB and more, disks without a partition table.
 
-use super::ami::{Ami, BootMode, LicenseType, Platform};
+use super::choices::{AmiChoices, BootMode, LicenseType, Platform};
 use super::shapes::{self, ImageDiskContainer, TagSpecification};
 use super::{rules, token};
 use crate::error::{Error, Result, escape};
@@ -72,14 +72,14 @@ impl Report {
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where ImportImage refuses such an image (the message names the rule
     /// and the route that works), [`InvalidInput`](crate::ErrorKind::InvalidInput) for a bucket or key that is none.
     pub fn import_image(&self, bucket: &str, key: &str) -> Result<ImportImageRequest> {
-        self.import_image_with(&Ami { bucket: Some(bucket.to_owned()), key: Some(key.to_owned()), ..Ami::default() })
+        self.import_image_with(&AmiChoices { bucket: Some(bucket.to_owned()), key: Some(key.to_owned()), ..AmiChoices::default() })
     }
 
     /// The ImportImage request for this image, with all choices.
     ///
     /// # Errors
     /// Those of [`Report::import_image`]; choices that contradict the image or each other.
-    pub fn import_image_with(&self, ami: &Ami) -> Result<ImportImageRequest> {
+    pub fn import_image_with(&self, ami: &AmiChoices) -> Result<ImportImageRequest> {
         ami.check()?;
         let machine = importable(self, ami)?;
         let container = ImageDiskContainer {
@@ -110,7 +110,7 @@ impl Report {
 }
 
 /// Architecture and boot mode, where ImportImage takes the image at all.
-fn importable(report: &Report, ami: &Ami) -> Result<(Architecture, BootMode)> {
+fn importable(report: &Report, ami: &AmiChoices) -> Result<(Architecture, BootMode)> {
     let disk_bytes = report.disk.size_bytes;
     let Some(boot) = &report.boot else {
         return Err(Error::unsupported(

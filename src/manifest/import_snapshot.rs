@@ -3,7 +3,7 @@
 //!
 //! ImportSnapshot does not look inside: any architecture, loader and filesystem, data disks too.
 
-use super::ami::Ami;
+use super::choices::AmiChoices;
 use super::import_image::check_disk;
 use super::shapes::{self, SnapshotDiskContainer, TagSpecification};
 use super::token;
@@ -51,7 +51,7 @@ impl Report {
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) for a disk of 16 TiB or more, or with sectors that EBS has not,
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for choices that contradict the image or each other.
-    pub fn import_snapshot(&self, ami: &Ami) -> Result<ImportSnapshotRequest> {
+    pub fn import_snapshot(&self, ami: &AmiChoices) -> Result<ImportSnapshotRequest> {
         ami.check()?;
         check_disk(self)?;
         if self.disk.size_bytes >= DISK_LIMIT_BYTES {

@@ -3,7 +3,7 @@
 //! A document is a type with the API's own member names (Amazon EC2 API reference; the service model of botocore 1.44),
 //! `Serialize` and `Deserialize`, with a `check()` that holds it to the rules of the model *and* to those that AWS states
 //! in prose only: EC2 takes most members as plain strings and reports a mistake long after the upload. What a person
-//! chooses is in [`Ami`]: the table `[ami]` of a recipe, or the command's flags.
+//! chooses is in [`AmiChoices`]: the table `[ami]` of a recipe, or the command's flags.
 //!
 //! ```text
 //!                      ┌─ import-image ───────────────────────────────────► AMI     x86_64, GRUB, < 8 TiB
@@ -17,7 +17,7 @@
 //! To add a document: a file here with its request type and `check()`, an arm in [`documents`], and its row in
 //! tests/manifest.rs.
 
-mod ami;
+mod choices;
 mod documents;
 mod import_image;
 mod import_snapshot;
@@ -29,7 +29,7 @@ mod shell;
 mod token;
 
 pub use crate::report::Architecture;
-pub use ami::{Ami, BootMode, ImdsSupport, LicenseType, Platform, TpmSupport, VolumeType};
+pub use choices::{AmiChoices, BootMode, ImdsSupport, LicenseType, Platform, TpmSupport, VolumeType};
 pub use documents::{Document, Documents, Withheld, document_suffixes, documents};
 pub use import_image::ImportImageRequest;
 pub use import_snapshot::ImportSnapshotRequest;

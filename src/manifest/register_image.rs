@@ -4,7 +4,7 @@
 //! Architecture and VirtualizationType are always written: AWS takes `i386` and `paravirtual` where they are missing.
 //! The snapshot is known only once it is made; until then [`SNAPSHOT_PLACEHOLDER`] stands for it.
 
-use super::ami::{Ami, BootMode, ImdsSupport, TpmSupport, VolumeType};
+use super::choices::{AmiChoices, BootMode, ImdsSupport, TpmSupport, VolumeType};
 use super::import_image::check_disk;
 use super::rules;
 use super::shapes::{self, BlockDeviceMapping, EbsBlockDevice, TagSpecification};
@@ -72,7 +72,7 @@ impl Report {
     /// [`Unsupported`](crate::ErrorKind::Unsupported) for a data disk, or a disk that instances cannot read;
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a name, and for choices that contradict the image or each
     /// other.
-    pub fn register_image(&self, ami: &Ami) -> Result<RegisterImageRequest> {
+    pub fn register_image(&self, ami: &AmiChoices) -> Result<RegisterImageRequest> {
         ami.check()?;
         check_disk(self)?;
         let machine = ami.machine_of(self)?;

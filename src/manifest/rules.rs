@@ -1,7 +1,7 @@
 //! What AWS demands of names, keys and numbers, each rule with its source. Most of it stands in prose only: the service
 //! model has plain strings there.
 
-use super::ami::{LicenseType, VolumeType};
+use super::choices::{LicenseType, VolumeType};
 use crate::error::{Error, Result, escape};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Shapes that several requests share, with the members' names as the EC2 API has them.
 
-use super::ami::VolumeType;
+use super::choices::VolumeType;
 use super::rules;
 use crate::error::{Error, Result, escape};
 use crate::report::Report;

@@ -39,7 +39,7 @@ fn check(recipe: &Recipe) -> Checked {
         check_boot(boot)?;
     }
     check_files(&recipe.files)?;
-    match recipe.ami.as_ref().and_then(crate::manifest::Ami::first_wrong) {
+    match recipe.ami.as_ref().and_then(crate::manifest::AmiChoices::first_wrong) {
         Some((field, error)) => Err(Problem::at(&[&"ami", &field], error.to_string())),
         None => Ok(()),
     }

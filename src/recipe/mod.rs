@@ -33,7 +33,7 @@ pub use values::{FileMode, Owner, XattrValue};
 
 use crate::error::{Error, Result};
 use crate::guid::Guid;
-use crate::manifest::Ami;
+use crate::manifest::AmiChoices;
 use serde::{Deserialize, Serialize};
 
 /// What a build is told. `Recipe::default()` says nothing: a GPT, sizes by need.
@@ -66,7 +66,7 @@ pub struct Recipe {
     pub files: Vec<FileSection>,
     /// `[ami]`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ami: Option<Ami>,
+    pub ami: Option<AmiChoices>,
 }
 
 impl Recipe {

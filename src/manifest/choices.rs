@@ -6,10 +6,10 @@ use crate::report::{Architecture, BootSummary, Report};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What a person chooses about an AMI; everything else comes from the report. `Ami::default()` chooses nothing.
+/// What a person chooses about an AMI; everything else comes from the report. `AmiChoices::default()` chooses nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Ami {
+pub struct AmiChoices {
     /// Must agree with the kernel and loader in the image; needed only where the report knows neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Architecture>,
@@ -153,7 +153,7 @@ pub(super) struct Machine {
     pub(super) boot_mode: BootMode,
 }
 
-impl Ami {
+impl AmiChoices {
     /// Checks the choices by themselves, without an image.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl Ami {
         self.first_wrong().map_or(Ok(()), |(_, error)| Err(error))
     }
 
-    /// The field that [`Ami::check`] objects to, and why.
+    /// The field that [`AmiChoices::check`] objects to, and why.
     pub(crate) fn first_wrong(&self) -> Option<(&'static str, Error)> {
         fn text(field: &'static str, value: Option<&String>, rule: fn(&str) -> Result<()>) -> Option<(&'static str, Error)> {
             value.and_then(|value| rule(value).err()).map(|error| (field, error))
@@ -202,7 +202,7 @@ impl Ami {
     /// Checks the choices against what is known of an image before it is written: its name and version, how it boots.
     ///
     /// # Errors
-    /// What [`Ami::check`] finds; an architecture or a boot mode that contradicts the image; a name that is none for an
+    /// What [`AmiChoices::check`] finds; an architecture or a boot mode that contradicts the image; a name that is none for an
     /// AMI.
     pub fn check_against(&self, name: Option<&str>, version: Option<&str>, boot: Option<&BootSummary>) -> Result<()> {
         self.check()?;
