@@ -83,7 +83,7 @@ pub fn build<W: Write>(
         (None, None) => None,
     };
     // Long work that ends at a name that is taken helps nobody.
-    let documents = manifest::document_suffixes(ami).iter().filter_map(|suffix| document_path(suffix));
+    let documents = manifest::document_suffixes(ami).into_iter().filter_map(document_path);
     let names: Vec<PathBuf> = [&report_path, &blocks_path].into_iter().flatten().cloned().chain(documents).collect();
     for (nth, path) in names.iter().enumerate() {
         refuse_existing(path, force)?;
@@ -113,10 +113,10 @@ pub fn build<W: Write>(
         checksums.write_jsonl(&mut lines).map_err(|error| Error::io("cannot write the block checksums", error))?;
         put(path, &lines)?;
     }
-    let documents = manifest::documents(&report, ami);
+    let documents = manifest::documents(&report, ami, Path::new(&image_name));
     for document in &documents.written {
         let Some(path) = document_path(document.suffix) else { continue };
-        put(path, document.json.as_bytes())?;
+        put(path, document.text.as_bytes())?;
     }
     if let (Some(image), Some(path)) = (image, beside) {
         image.commit()?;

@@ -1,10 +1,19 @@
-//! What a person chooses about an AMI: the table `[ami]` of a recipe, or the command's flags. Plain data.
+//! What a person chooses about an AMI: the table `[ami]` of a recipe, or the command's flags. Plain data; what is wrong with
+//! it by itself is found in `check.rs`.
 
+use super::devices::{Device, ImportDisk};
+use super::import_volume::ImportVolumeChoices;
+use super::launch_permission::LaunchPermissions;
 use super::rules;
+use super::time::UtcTime;
+use super::values::{BootMode, DeregistrationProtection, ImdsSupport, LicenseType, Platform, Route, SriovNetSupport, TpmSupport, VolumeType};
+use super::vmimport_role::RoleChoices;
 use crate::error::{Error, Result, escape};
 use crate::report::{Architecture, BootSummary, Report};
+use crate::units::Size;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// What a person chooses about an AMI; everything else comes from the report. `AmiChoices::default()` chooses nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +31,15 @@ pub struct AmiChoices {
     /// The image's key in the bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The uploaded image by its URL (`s3://` or `https://`), in place of bucket and key. A presigned one is a secret for as long as it works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The snapshot of this image, once it is there. Default: [`SNAPSHOT_PLACEHOLDER`](super::SNAPSHOT_PLACEHOLDER).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<String>,
+    /// The AMI, once it is there. Default: [`IMAGE_PLACEHOLDER`](super::IMAGE_PLACEHOLDER).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
     /// The AMI's name. Default: the image's name, and `-` and its version where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -55,6 +73,9 @@ pub struct AmiChoices {
     /// Type of the root volume. Default: `gp3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_type: Option<VolumeType>,
+    /// Size of the root volume, in whole GiB and at least the image's. Default: the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_size: Option<Size>,
     /// IOPS of the root volume: gp3 (3,000 to 80,000), io1 (100 to 64,000), io2 (100 to 256,000).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iops: Option<u32>,
@@ -73,77 +94,45 @@ pub struct AmiChoices {
     /// NitroTPM; needs boot mode `uefi`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tpm_support: Option<TpmSupport>,
+    /// Enhanced networking of instance types older than Nitro. Default: not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sriov_net_support: Option<SriovNetSupport>,
+    /// The UEFI variable store, in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uefi_data: Option<String>,
+    /// The file that `uefi_data` stands in, relative to the recipe; [`Recipe::load`](crate::recipe::Recipe::load) puts its text into `uefi_data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uefi_data_file: Option<PathBuf>,
+    /// When the AMI is deprecated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecate_at: Option<UtcTime>,
+    /// Whether the AMI is kept from being deregistered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deregistration_protection: Option<DeregistrationProtection>,
+    /// The routes that a script is written for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub script: Vec<Route>,
+    /// Who may launch instances of the AMI besides its owner.
+    #[serde(skip_serializing_if = "LaunchPermissions::is_empty")]
+    pub launch_permission: LaunchPermissions,
+    /// Who may no longer.
+    #[serde(skip_serializing_if = "LaunchPermissions::is_empty")]
+    pub remove_launch_permission: LaunchPermissions,
+    /// Asks for the legacy manifest of ImportVolume and its request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import_volume: Option<ImportVolumeChoices>,
+    /// Asks for the policies of the service role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vmimport_role: Option<RoleChoices>,
     /// Tags of the import task and of the AMI. A tag `Name` is added where the image has a name and none is given.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-}
-
-/// How instances boot the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BootMode {
-    /// BIOS.
-    LegacyBios,
-    /// UEFI.
-    Uefi,
-    /// UEFI where the instance type has it, else BIOS. Not for imports.
-    UefiPreferred,
-}
-
-/// The operating system, as VM Import/Export names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Platform {
-    /// The only one that this crate makes images of.
-    Linux,
-}
-
-/// Whose licence the operating system has after an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum LicenseType {
-    /// A licence from AWS.
-    Aws,
-    /// The licence it came with.
-    Byol,
-}
-
-/// The instance metadata service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ImdsSupport {
-    /// Instances require IMDSv2.
-    #[serde(rename = "v2.0")]
-    V2,
-    /// The account's setting decides; the member is left out of the document.
-    #[serde(rename = "none")]
-    Unset,
-}
-
-/// The trusted platform module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TpmSupport {
-    /// NitroTPM.
-    #[serde(rename = "v2.0")]
-    V2,
-}
-
-/// The type of an EBS volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum VolumeType {
-    /// General purpose SSD, performance chosen apart from size.
-    Gp3,
-    /// General purpose SSD, performance by size.
-    Gp2,
-    /// Provisioned IOPS SSD.
-    Io1,
-    /// Provisioned IOPS SSD, durable.
-    Io2,
-    /// Throughput optimised HDD; no root volume.
-    St1,
-    /// Cold HDD; no root volume.
-    Sc1,
-    /// Magnetic, previous generation.
-    Standard,
+    /// Data volumes that ImportImage imports with the image.
+    #[serde(rename = "disk", skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<ImportDisk>,
+    /// Devices of the AMI besides its root.
+    #[serde(rename = "device", skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
 }
 
 /// What the image and the choices agree on.
@@ -154,51 +143,6 @@ pub(super) struct Machine {
 }
 
 impl AmiChoices {
-    /// Checks the choices by themselves, without an image.
-    ///
-    /// # Errors
-    /// The first choice that AWS would refuse, with the rule's source.
-    pub fn check(&self) -> Result<()> {
-        self.first_wrong().map_or(Ok(()), |(_, error)| Err(error))
-    }
-
-    /// The field that [`AmiChoices::check`] objects to, and why.
-    pub(crate) fn first_wrong(&self) -> Option<(&'static str, Error)> {
-        fn text(field: &'static str, value: Option<&String>, rule: fn(&str) -> Result<()>) -> Option<(&'static str, Error)> {
-            value.and_then(|value| rule(value).err()).map(|error| (field, error))
-        }
-        text("bucket", self.bucket.as_ref(), rules::bucket)
-            .or_else(|| text("key", self.key.as_ref(), rules::key))
-            .or_else(|| text("name", self.name.as_ref(), rules::ami_name))
-            .or_else(|| text("description", self.description.as_ref(), rules::description))
-            .or_else(|| text("role_name", self.role_name.as_ref(), rules::role_name))
-            .or_else(|| text("usage_operation", self.usage_operation.as_ref(), rules::usage_operation))
-            .or_else(|| text("kms_key_id", self.kms_key_id.as_ref(), rules::kms_key_id))
-            .or_else(|| text("root_device_name", self.root_device_name.as_ref(), rules::root_device_name))
-            .or_else(|| self.first_contradiction())
-    }
-
-    fn first_contradiction(&self) -> Option<(&'static str, Error)> {
-        let both_or_neither = || match (&self.bucket, &self.key) {
-            (Some(_), None) => Some(("bucket", Error::invalid("`bucket` needs `key`: an import names both"))),
-            (None, Some(_)) => Some(("key", Error::invalid("`key` needs `bucket`: an import names both"))),
-            _ => None,
-        };
-        let attempt = || (self.attempt == Some(0)).then(|| ("attempt", Error::invalid("attempts are counted from 1")));
-        let volume = || rules::root_volume(self.volume_type(), self.iops, self.throughput).err().map(|error| ("volume_type", error));
-        let tpm = || match (self.tpm_support, self.boot_mode) {
-            (Some(_), Some(BootMode::Uefi) | None) | (None, _) => None,
-            (Some(_), Some(_)) => Some(("tpm_support", rules::tpm_needs_uefi())),
-        };
-        both_or_neither()
-            .or_else(|| rules::encryption(self.encrypted, self.kms_key_id.as_deref()).err().map(|error| ("kms_key_id", error)))
-            .or_else(|| rules::license(self.license_type, self.usage_operation.as_deref()).err().map(|error| ("license_type", error)))
-            .or_else(attempt)
-            .or_else(volume)
-            .or_else(tpm)
-            .or_else(|| rules::tags(&self.tags).err().map(|error| ("tags", error)))
-    }
-
     /// Checks the choices against what is known of an image before it is written: its name and version, how it boots.
     ///
     /// # Errors
@@ -211,7 +155,10 @@ impl AmiChoices {
                 .map_err(|error| Error::invalid(format!("the AMI would be named after the image: {error}; say another `name` for the AMI")))?;
         }
         match boot {
-            Some(boot) => self.machine(boot).map(|_| ()),
+            Some(boot) => {
+                let machine = self.machine(boot)?;
+                self.check_machine(machine)
+            }
             None => Ok(()),
         }
     }
@@ -223,6 +170,17 @@ impl AmiChoices {
             (name, None) => Some(name.to_owned()),
         };
         self.name.clone().or_else(derived)
+    }
+
+    /// What only some machines have.
+    pub(super) fn check_machine(&self, machine: Machine) -> Result<()> {
+        if self.tpm_support.is_some() && machine.boot_mode != BootMode::Uefi {
+            return Err(rules::tpm_needs_uefi());
+        }
+        if self.uefi_data.is_some() && machine.boot_mode == BootMode::LegacyBios {
+            return Err(Error::invalid("`uefi_data` is for images that boot by UEFI, and this one boots by legacy-bios (EC2 API, RegisterImage, UefiData)"));
+        }
+        Ok(())
     }
 
     /// Architecture and boot mode of a bootable image.
@@ -276,12 +234,17 @@ impl AmiChoices {
         self.volume_type.unwrap_or(VolumeType::Gp3)
     }
 
+    /// The root of the AMI.
+    pub(super) fn root_device_name(&self) -> String {
+        self.root_device_name.clone().unwrap_or_else(|| "/dev/xvda".to_owned())
+    }
+
     pub(super) fn attempt(&self) -> u32 {
         self.attempt.unwrap_or(1)
     }
 
     /// Whether the documents of an import are asked for.
     pub(super) fn names_an_object(&self) -> bool {
-        self.bucket.is_some() || self.key.is_some()
+        self.key.is_some() || self.url.is_some()
     }
 }

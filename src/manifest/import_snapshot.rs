@@ -54,21 +54,17 @@ impl Report {
     pub fn import_snapshot(&self, ami: &AmiChoices) -> Result<ImportSnapshotRequest> {
         ami.check()?;
         check_disk(self)?;
-        if self.disk.size_bytes >= DISK_LIMIT_BYTES {
-            let size = crate::Size::bytes(self.disk.size_bytes);
-            return Err(Error::unsupported(format!(
-                "imports take disks below 16 TiB, not {size} (VM Import/Export user guide, limitations); write the snapshot through the EBS direct API"
-            )));
-        }
+        check_size(self)?;
         let name = ami.ami_name(self.name.as_deref(), self.version.as_deref());
+        let (user_bucket, url) = shapes::uploaded(ami)?;
         let mut request = ImportSnapshotRequest {
             client_token: None,
             description: ami.description.clone().or_else(|| name.clone()),
             disk_container: Some(SnapshotDiskContainer {
                 description: Some(shapes::disk_description(self)),
                 format: Some(shapes::disk_format(self)?),
-                user_bucket: Some(shapes::user_bucket(ami.bucket.as_deref(), ami.key.as_deref())?),
-                url: None,
+                user_bucket,
+                url,
             }),
             encrypted: ami.encrypted,
             kms_key_id: ami.kms_key_id.clone(),
@@ -79,6 +75,17 @@ impl Report {
         request.check()?;
         Ok(request)
     }
+}
+
+/// What no import takes.
+pub(super) fn check_size(report: &Report) -> Result<()> {
+    if report.disk.size_bytes >= DISK_LIMIT_BYTES {
+        let size = crate::Size::bytes(report.disk.size_bytes);
+        return Err(Error::unsupported(format!(
+            "imports take disks below 16 TiB, not {size} (VM Import/Export user guide, limitations); write the snapshot through the EBS direct API"
+        )));
+    }
+    Ok(())
 }
 
 impl ImportSnapshotRequest {

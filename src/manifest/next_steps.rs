@@ -14,7 +14,7 @@ use std::path::Path;
 /// missing then. File names are quoted for a POSIX shell.
 #[must_use]
 pub fn next_steps(report: &Report, image: &Path, ami: &AmiChoices) -> Vec<String> {
-    let mut lines = aws_lines(&documents(report, ami), image, ami);
+    let mut lines = aws_lines(&documents(report, ami, image), image, ami);
     lines.extend(qemu_line(report, image));
     lines
 }

@@ -1,0 +1,16 @@
+# 2. ImportSnapshot makes the snapshot, as it is.
+say "importing"
+task=$(aws ec2 import-snapshot --cli-input-json "$(import_snapshot)" --query ImportTaskId --output text)
+while :; do
+  ask aws ec2 describe-import-snapshot-tasks --import-task-ids "$task" --output text \
+    --query "ImportSnapshotTasks[0].SnapshotTaskDetail.join('|', [Status || '-', Progress || '-', SnapshotId || '-', StatusMessage || '-'])"
+  IFS='|' read -r status percent made message <<<"$answer"
+  case $status in
+    completed) break ;;
+    deleting | deleted) die "the import failed: $message (after a failure the same request needs another attempt: --attempt)" ;;
+    *) progress "$task: $status, $percent %, $message" ;;
+  esac
+  rest
+done
+snapshots=$made task=''
+say "$snapshots was made"
