@@ -41,6 +41,10 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<Exit> {
     let start = Instant::now();
     let to = Destination::new(&args.output, &args.writing)?;
     let recipe = describe(&args.image)?;
+    // What depends on the day stops no build: the image is the same on any.
+    if let Some(Err(error)) = recipe.ami.as_ref().map(|ami| ami.check_at(super::manifest::now())) {
+        show::say(&format!("warning: {error}"));
+    }
     let format = to.format(args.image.format, format_of(&args.image, &recipe))?;
     let (disk, exit) = plan_disk(&recipe, &args.image, args.writing.threads, to.folder())?;
     write(&disk, &to, format, &recipe.ami.unwrap_or_default(), signals, start)?;

@@ -9,6 +9,7 @@ mod exit;
 mod extract;
 mod inspect;
 mod ls;
+mod manifest;
 mod progress;
 mod show;
 mod signals;
@@ -45,6 +46,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Verify(args) => verify::verify(&args, &signals),
         Command::Convert(args) => convert::convert(&args, &signals).map(|()| Exit::Done),
         Command::Checksum(args) => checksum::checksum(&args, &signals).map(|()| Exit::Done),
+        Command::Manifest(args) => manifest::manifest(&args),
     };
     let exit = outcome.unwrap_or_else(|error| {
         show::error(&error);

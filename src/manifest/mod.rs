@@ -58,9 +58,10 @@ pub use import_volume::{
 };
 pub use launch_permission::{LaunchPermission, LaunchPermissionModifications, LaunchPermissions, ModifyImageAttributeRequest, PermissionGroup};
 pub use next_steps::next_steps;
-pub use read::{REPORT_MAX_BYTES, read_report};
+pub use read::{REPORT_MAX_BYTES, read_report, read_uefi_data};
+#[cfg(feature = "cli")]
+pub(crate) use read::{image_of, read_bounded};
 pub use register_image::{RegisterImageRequest, SNAPSHOT_PLACEHOLDER};
-pub(crate) use rules::{UEFI_DATA_MAX_CHARS, uefi_data as check_uefi_data};
 pub use script::Script;
 pub use shapes::{BlockDeviceMapping, DiskFormat, EbsBlockDevice, ImageDiskContainer, SnapshotDiskContainer, Tag, TagSpecification, UserBucket};
 pub use time::UtcTime;

@@ -4,6 +4,7 @@
 //! a report has not, by name; a checksum that is none; numbers that contradict each other; and a report that is not the one of the
 //! image or of the block list beside it.
 
+use super::rules::{self, UEFI_DATA_MAX_CHARS};
 use crate::checksum::{BlockChecksums, base64_decode};
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::report::{REPORT_VERSION, Report};
@@ -27,7 +28,7 @@ const HASHED_BLOCKS_MAX: u64 = 1 << 27;
 /// version; [`LimitExceeded`](ErrorKind::LimitExceeded) over [`REPORT_MAX_BYTES`]; I/O.
 pub fn read_report(path: &Path, image: Option<&Path>) -> Result<Report> {
     let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
-    let text = read(path).map_err(named)?;
+    let text = read_bounded(path, "report", REPORT_MAX_BYTES).map_err(named)?;
     let report = parse(&text).map_err(named)?;
     check(&report).map_err(named)?;
     let beside = image_of(path);
@@ -53,16 +54,31 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let cannot = |error| Error::io("the report cannot be read", error);
+/// The UEFI variable store of a file: base64 in one line.
+///
+/// # Errors
+/// What is no regular file, too long, or no variable store; I/O.
+pub fn read_uefi_data(path: &Path) -> Result<String> {
+    let named = |error: Error| error.at_path(path.as_os_str().as_encoded_bytes());
+    // The limit is that of the text: a newline ends it.
+    let text = read_bounded(path, "UEFI variable store", u64_of(UEFI_DATA_MAX_CHARS) + 2).map_err(named)?;
+    let text = String::from_utf8(text).map_err(|_| named(Error::invalid("UefiData is no base64 (EC2 API, RegisterImage, UefiData)")))?;
+    let text = text.trim_end();
+    rules::uefi_data(text).map_err(named)?;
+    Ok(text.to_owned())
+}
+
+/// The bytes of a regular file that is not too long; `what` it is, for messages.
+pub(crate) fn read_bounded(path: &Path, what: &str, max_bytes: u64) -> Result<Vec<u8>> {
+    let cannot = |error| Error::io(format!("the {what} cannot be read"), error);
     // A named pipe would wait for ever.
     if !fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err(Error::invalid("a report was expected, and this is no regular file"));
+        return Err(Error::invalid(format!("a {what} was expected, and this is no regular file")));
     }
     let mut text = Vec::new();
-    fs::File::open(path).and_then(|file| file.take(REPORT_MAX_BYTES + 1).read_to_end(&mut text)).map_err(cannot)?;
-    if u64_of(text.len()) > REPORT_MAX_BYTES {
-        return Err(Error::limit(format!("a report has at most {REPORT_MAX_BYTES} bytes")));
+    fs::File::open(path).and_then(|file| file.take(max_bytes + 1).read_to_end(&mut text)).map_err(cannot)?;
+    if u64_of(text.len()) > max_bytes {
+        return Err(Error::limit(format!("a {what} has at most {max_bytes} bytes")));
     }
     Ok(text)
 }

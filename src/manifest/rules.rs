@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Longest description of an AMI, in characters (RegisterImage, ImageDescriptionRequest).
 pub(super) const DESCRIPTION_MAX_CHARS: usize = 255;
 /// Longest UEFI variable store in base64 (EC2 API, ImageUefiDataRequest).
-pub(crate) const UEFI_DATA_MAX_CHARS: usize = 64_000;
+pub(super) const UEFI_DATA_MAX_CHARS: usize = 64_000;
 /// How long after now a private AMI is deprecated at the latest, and after its making a public one (EC2 API, EnableImageDeprecation).
 const DEPRECATION_YEARS: (i64, i64) = (10, 2);
 /// Most tags on a resource (Amazon EC2 user guide, tag restrictions; the EBS direct API's model says the same).
@@ -329,7 +329,7 @@ pub(super) fn https_url(url: &str) -> Result<()> {
 }
 
 /// EC2 API, RegisterImage, UefiData: base64 of what begins with `AMZNUEFI`.
-pub(crate) fn uefi_data(text: &str) -> Result<()> {
+pub(super) fn uefi_data(text: &str) -> Result<()> {
     if text.len() > UEFI_DATA_MAX_CHARS {
         return Err(Error::invalid(format!("UefiData has at most {UEFI_DATA_MAX_CHARS} characters, not {} (EC2 API, ImageUefiDataRequest)", text.len())));
     }

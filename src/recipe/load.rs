@@ -9,7 +9,7 @@ use super::Recipe;
 use super::problem::Problem;
 use crate::error::{Error, Result, escape};
 use crate::labels::{Origin, companions};
-use crate::manifest::{UEFI_DATA_MAX_CHARS, check_uefi_data};
+use crate::manifest;
 use crate::units::u64_of;
 use std::fs;
 use std::io::Read as _;
@@ -91,24 +91,10 @@ fn resolve_all(recipe: &mut Recipe, places: &Places) -> Result<(), Problem> {
     if let Some(ami) = &mut recipe.ami
         && let Some(path) = ami.uefi_data_file.take()
     {
-        let text = places.resolve(&path).and_then(|path| read_uefi_data(&path));
+        let text = places.resolve(&path).and_then(|path| manifest::read_uefi_data(&path).map_err(|error| error.to_string()));
         ami.uefi_data = Some(text.map_err(|message| Problem::at(&[&"ami", &"uefi_data_file"], message))?);
     }
     Ok(())
-}
-
-/// The UEFI variable store of a file: base64, and a newline at its end.
-fn read_uefi_data(path: &Path) -> Result<String, String> {
-    let cannot = |error| format!("the UEFI variable store cannot be read: {error}");
-    if !fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err("the UEFI variable store is no regular file".to_owned());
-    }
-    let mut text = String::new();
-    let most = u64_of(UEFI_DATA_MAX_CHARS) + 16;
-    fs::File::open(path).and_then(|file| file.take(most).read_to_string(&mut text)).map_err(cannot)?;
-    let text = text.trim_end();
-    check_uefi_data(text).map_err(|error| error.to_string())?;
-    Ok(text.to_owned())
 }
 
 /// Where sources may lie.
