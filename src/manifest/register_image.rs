@@ -140,11 +140,11 @@ impl RegisterImageRequest {
         }
         let root = self.root_device_name.as_deref().ok_or_else(|| Error::invalid("the root device is named (EC2 API, RegisterImage, RootDeviceName)"))?;
         rules::root_device_name(root)?;
-        let others = self.block_device_mappings.iter().filter(|mapping| mapping.device_name != root);
-        others.map(|mapping| mapping.device_name.as_str()).try_for_each(data_device_name)?;
         let Some(mapping) = self.block_device_mappings.iter().find(|mapping| mapping.device_name == root) else {
             return Err(Error::invalid(format!("the root device {root} is not mapped (EC2 API, RegisterImage, BlockDeviceMappings)")));
         };
+        let others = self.block_device_mappings.iter().filter(|mapping| mapping.device_name != root);
+        others.map(|mapping| mapping.device_name.as_str()).try_for_each(data_device_name)?;
         if mapping.ebs.as_ref().is_none_or(|volume| volume.snapshot_id.is_none()) {
             return Err(Error::invalid(format!("the root device {root} is a volume made from a snapshot (EC2 API, RegisterImage, BlockDeviceMappings)")));
         }

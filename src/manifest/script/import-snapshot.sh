@@ -1,5 +1,6 @@
 # 2. ImportSnapshot makes the snapshot, as it is.
 say "importing"
+attempted=yes
 task=$(aws ec2 import-snapshot --cli-input-json "$(import_snapshot)" --query ImportTaskId --output text)
 while :; do
   ask aws ec2 describe-import-snapshot-tasks --import-task-ids "$task" --output text \
@@ -7,7 +8,10 @@ while :; do
   IFS='|' read -r status percent made message <<<"$answer"
   case $status in
     completed) break ;;
-    deleting | deleted) die "the import failed: $message (after a failure the same request needs another attempt: --attempt)" ;;
+    deleting | deleted)
+      task=''
+      die "the import failed: $message"
+      ;;
     *) progress "$task: $status, $percent %, $message" ;;
   esac
   rest

@@ -2,7 +2,7 @@ say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
 # What the steps made and the next ones may not need: taken back when a later step fails.
-uploaded='' task='' snapshots='' ami='' scratch=''
+uploaded='' attempted='' task='' snapshots='' ami='' scratch=''
 undo() {
   status=$?
   trap - EXIT
@@ -30,6 +30,7 @@ undo() {
     say "deleting $uploaded"
     aws s3 rm --only-show-errors "$uploaded" >&2 || say "left behind: $uploaded"
   fi
+  [ -z "$attempted" ] || say "for another run, write this script with the next --attempt: AWS answers the same request with the same task"
   exit "$status"
 }
 trap undo EXIT

@@ -1,17 +1,20 @@
 //! `rootvol manifest`: one document for AWS, from a report, to standard output.
 
+mod args;
+
 use super::exit::Exit;
 use super::show::{self, as_usage};
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::manifest::{
-    AmiChoices, BootMode, DeregistrationProtection, Device, IMAGE_PLACEHOLDER, ImdsSupport, ImportDisk, LicenseType, Partition, Route, SNAPSHOT_PLACEHOLDER,
-    SriovNetSupport, TpmSupport, UtcTime, VolumeType, image_of, read_bounded, read_report,
+    AmiChoices, DeregistrationProtection, IMAGE_PLACEHOLDER, ImportDisk, SNAPSHOT_PLACEHOLDER, UtcTime, image_of, read_bounded, read_report,
 };
 use crate::recipe::{LoadOptions, Recipe};
-use crate::report::{Architecture, Report};
-use crate::units::Size;
+use crate::report::Report;
+use args::{
+    DeprecationArgs, ImportImageArgs, ImportSnapshotArgs, ImportVolumeArgs, ObjectArgs, ProtectionArgs, RegisterArgs, RoleArgs, ScriptArgs, ShareArgs,
+    SharingArgs, Subject, VolumeArgs,
+};
 use clap::{Args, Subcommand};
-use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,299 +52,6 @@ enum Kind {
     BucketPolicy(RoleArgs),
     /// A script of the aws commands of a route, in order, with waits and rollback.
     Cli(ScriptArgs),
-}
-
-/// What every document is made of.
-#[derive(Debug, Args)]
-struct Subject {
-    /// The build's report: OUT.report.json.
-    #[arg(value_name = "REPORT")]
-    report: PathBuf,
-    /// The image, held against the report [default: the one beside the report, where there is one].
-    #[arg(long, value_name = "FILE")]
-    image: Option<PathBuf>,
-    #[command(flatten)]
-    common: CommonArgs,
-}
-
-#[derive(Debug, Args)]
-struct CommonArgs {
-    /// Take `[ami]` of this recipe; other options override it.
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
-    /// Let the recipe take sources from this folder as well as its own.
-    #[arg(long, value_name = "DIR")]
-    allow_source: Vec<PathBuf>,
-    /// Name of the AMI [default: the image's name and version].
-    #[arg(long)]
-    name: Option<String>,
-    /// Description of the AMI and of the import tasks.
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
-    /// Tag of the AMI and of the import tasks.
-    #[arg(long, value_name = "KEY=VALUE")]
-    tag: Vec<String>,
-    /// Architecture, where the report knows none: x86_64 or arm64.
-    #[arg(long)]
-    architecture: Option<Architecture>,
-    /// How instances boot [default: what the image boots by]: legacy-bios, uefi or uefi-preferred.
-    #[arg(long, value_name = "MODE", value_parser = word::<BootMode>)]
-    boot_mode: Option<BootMode>,
-}
-
-/// Where the uploaded image lies, and how it is imported.
-#[derive(Debug, Args)]
-struct ObjectArgs {
-    /// S3 bucket that the image is uploaded to.
-    #[arg(long)]
-    bucket: Option<String>,
-    /// S3 key that the image has.
-    #[arg(long)]
-    key: Option<String>,
-    /// URL of the image (s3:// or https://), in place of bucket and key.
-    #[arg(long)]
-    url: Option<String>,
-    /// Service role [default: vmimport].
-    #[arg(long, value_name = "ROLE")]
-    role_name: Option<String>,
-    /// Encrypt the snapshots.
-    #[arg(long)]
-    encrypted: bool,
-    /// Key to encrypt with: id, alias or ARN.
-    #[arg(long, value_name = "KEY")]
-    kms_key_id: Option<String>,
-    /// Number of the attempt: 2 after a failure, so that AWS does not answer with the task that failed.
-    #[arg(long, value_name = "N")]
-    attempt: Option<u32>,
-}
-
-/// What RegisterImage is told.
-#[derive(Debug, Args)]
-struct VolumeArgs {
-    /// The image's snapshot.
-    #[arg(long, value_name = "SNAPSHOT")]
-    snapshot: Option<String>,
-    /// /dev/xvda or /dev/sda1 [default: /dev/xvda].
-    #[arg(long, value_name = "DEVICE")]
-    root_device_name: Option<String>,
-    /// Size of the root volume in whole GiB, such as "20 GiB" [default: the image's].
-    #[arg(long, value_name = "SIZE")]
-    volume_size: Option<Size>,
-    /// Type of the root volume [default: gp3].
-    #[arg(long, value_name = "TYPE", value_parser = word::<VolumeType>)]
-    volume_type: Option<VolumeType>,
-    /// IOPS of the root volume.
-    #[arg(long)]
-    iops: Option<u32>,
-    /// MiB/s of the root volume.
-    #[arg(long, value_name = "MIB")]
-    throughput: Option<u32>,
-    /// Whether the root volume goes with its instance [default: true].
-    #[arg(long, value_name = "BOOL")]
-    delete_on_termination: Option<bool>,
-    /// A further device, as in a recipe: 'name = "/dev/sdf", volume_size = "20 GiB"'.
-    #[arg(long, value_name = "DEVICE", value_parser = device)]
-    device: Vec<Device>,
-    /// Enhanced networking [default: true].
-    #[arg(long, value_name = "BOOL")]
-    ena_support: Option<bool>,
-    /// Enhanced networking of older instance types: simple.
-    #[arg(long, value_name = "WORD", value_parser = word::<SriovNetSupport>)]
-    sriov_net_support: Option<SriovNetSupport>,
-    /// v2.0 (instances require IMDSv2) or none (the account decides) [default: v2.0].
-    #[arg(long, value_name = "VERSION", value_parser = word::<ImdsSupport>)]
-    imds_support: Option<ImdsSupport>,
-    /// NitroTPM: v2.0; needs boot mode uefi.
-    #[arg(long, value_name = "VERSION", value_parser = word::<TpmSupport>)]
-    tpm_support: Option<TpmSupport>,
-    /// File with the UEFI variable store in base64.
-    #[arg(long, value_name = "FILE")]
-    uefi_data: Option<PathBuf>,
-}
-
-/// Who gets the AMI.
-#[derive(Debug, Args)]
-struct SharingArgs {
-    /// Account that may launch instances.
-    #[arg(long, value_name = "ACCOUNT")]
-    user: Vec<String>,
-    /// Everybody may.
-    #[arg(long)]
-    public: bool,
-    /// Organization that may, by its ARN.
-    #[arg(long, value_name = "ARN")]
-    organization_arn: Vec<String>,
-    /// Organizational unit that may, by its ARN.
-    #[arg(long, value_name = "ARN")]
-    organizational_unit_arn: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-struct ImportImageArgs {
-    #[command(flatten)]
-    subject: Subject,
-    #[command(flatten)]
-    object: ObjectArgs,
-    /// Data volume to import with it: the report of its image, and the image's key in the bucket.
-    #[arg(long, value_name = "REPORT=KEY")]
-    data_disk: Vec<String>,
-    /// Licence: AWS or BYOL.
-    #[arg(long, value_name = "TYPE", value_parser = word::<LicenseType>)]
-    license_type: Option<LicenseType>,
-    /// Such as RunInstances:0010, in place of the licence.
-    #[arg(long, value_name = "OPERATION")]
-    usage_operation: Option<String>,
-    /// Print the list of disks alone, for `aws ec2 import-image --disk-containers`.
-    #[arg(long)]
-    disk_containers: bool,
-}
-
-#[derive(Debug, Args)]
-struct ImportSnapshotArgs {
-    #[command(flatten)]
-    subject: Subject,
-    #[command(flatten)]
-    object: ObjectArgs,
-    /// Print the disk alone, for `aws ec2 import-snapshot --disk-container`.
-    #[arg(long)]
-    disk_container: bool,
-}
-
-#[derive(Debug, Args)]
-struct RegisterArgs {
-    #[command(flatten)]
-    subject: Subject,
-    #[command(flatten)]
-    volume: VolumeArgs,
-}
-
-#[derive(Debug, Args)]
-struct ShareArgs {
-    #[command(flatten)]
-    subject: Subject,
-    /// The AMI.
-    #[arg(long, value_name = "AMI")]
-    image_id: Option<String>,
-    #[command(flatten)]
-    sharing: SharingArgs,
-    /// Take the permissions away in place of giving them.
-    #[arg(long)]
-    remove: bool,
-}
-
-#[derive(Debug, Args)]
-struct DeprecationArgs {
-    #[command(flatten)]
-    subject: Subject,
-    /// The AMI.
-    #[arg(long, value_name = "AMI")]
-    image_id: Option<String>,
-    /// From when on, in UTC, such as 2028-11-21T00:00:00Z; at most 10 years from now, 2 for a public AMI.
-    #[arg(long, value_name = "TIME")]
-    deprecate_at: Option<UtcTime>,
-    /// The AMI is public.
-    #[arg(long)]
-    public: bool,
-}
-
-#[derive(Debug, Args)]
-struct ProtectionArgs {
-    #[command(flatten)]
-    subject: Subject,
-    /// The AMI.
-    #[arg(long, value_name = "AMI")]
-    image_id: Option<String>,
-    /// Protected for 24 hours after the protection was taken away.
-    #[arg(long)]
-    with_cooldown: bool,
-}
-
-#[derive(Debug, Args)]
-struct ImportVolumeArgs {
-    #[command(flatten)]
-    subject: Subject,
-    /// Key of a part; {part} is its number from 0 [default: the image's, with .part{part} where there are several].
-    #[arg(long, value_name = "KEY")]
-    part_key: Option<String>,
-    /// Size of a part, such as "10 MiB" [default: the image is one part].
-    #[arg(long, value_name = "SIZE")]
-    part_size: Option<Size>,
-    /// Presigned URL for HEAD of a part, with {part}.
-    #[arg(long, value_name = "URL")]
-    head_url: Option<String>,
-    /// Presigned URL for GET of a part, with {part}.
-    #[arg(long, value_name = "URL")]
-    get_url: Option<String>,
-    /// Presigned URL for DELETE of a part, with {part}.
-    #[arg(long, value_name = "URL")]
-    delete_url: Option<String>,
-    /// File with the URLs of each part, as JSON: [{"head_url": "…", "get_url": "…", "delete_url": "…"}].
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["head_url", "get_url", "delete_url"])]
-    part_urls: Option<PathBuf>,
-    /// Presigned URL for DELETE of the manifest.
-    #[arg(long, value_name = "URL")]
-    self_destruct_url: Option<String>,
-    /// Print the request in place of the manifest; with --manifest-url and --availability-zone.
-    #[arg(long)]
-    request: bool,
-    /// Presigned URL for GET of the manifest.
-    #[arg(long, value_name = "URL")]
-    manifest_url: Option<String>,
-    /// Where the volume is made.
-    #[arg(long, value_name = "ZONE")]
-    availability_zone: Option<String>,
-}
-
-#[derive(Debug, Args)]
-struct RoleArgs {
-    /// The build's report; the policies do not depend on it.
-    #[arg(value_name = "REPORT")]
-    report: Option<PathBuf>,
-    /// Take `[ami]` of this recipe; other options override it.
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
-    /// S3 bucket that images are uploaded to.
-    #[arg(long)]
-    bucket: Option<String>,
-    /// ARN of the key that snapshots are encrypted with.
-    #[arg(long, value_name = "ARN")]
-    kms_key_id: Option<String>,
-    /// Name of the role [default: vmimport].
-    #[arg(long, value_name = "ROLE")]
-    role_name: Option<String>,
-    /// aws, aws-cn or aws-us-gov [default: aws].
-    #[arg(long, value_parser = word::<Partition>)]
-    partition: Option<Partition>,
-    /// Account of the role, which then serves imports of this account only.
-    #[arg(long, value_name = "ACCOUNT")]
-    source_account: Option<String>,
-    /// Print the trust policy alone.
-    #[arg(long, conflicts_with = "permissions")]
-    trust: bool,
-    /// Print the role policy alone.
-    #[arg(long)]
-    permissions: bool,
-}
-
-#[derive(Debug, Args)]
-struct ScriptArgs {
-    #[command(flatten)]
-    subject: Subject,
-    /// import-image, import-snapshot or ebs.
-    #[arg(long, value_parser = word::<Route>)]
-    route: Route,
-    #[command(flatten)]
-    object: ObjectArgs,
-    #[command(flatten)]
-    volume: VolumeArgs,
-    #[command(flatten)]
-    sharing: SharingArgs,
-    /// When the AMI is deprecated, in UTC.
-    #[arg(long, value_name = "TIME")]
-    deprecate_at: Option<UtcTime>,
-    /// Keep the AMI from being deregistered.
-    #[arg(long)]
-    protect: bool,
 }
 
 pub(super) fn manifest(args: &ManifestArgs) -> Result<Exit> {
@@ -574,20 +284,6 @@ fn warn_of_image(choices: &AmiChoices) {
     if choices.image_id.is_none() {
         show::say(&format!("warning: {IMAGE_PLACEHOLDER} stands for the AMI, which --image-id names"));
     }
-}
-
-/// A word of the EC2 API, as recipes have it.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(serde_json::Value::from(text)).map_err(|error| error.to_string().replacen("unknown variant", "unknown value", 1))
-}
-
-/// A device in the words of a recipe.
-fn device(text: &str) -> Result<Device, String> {
-    #[derive(serde::Deserialize)]
-    struct Line {
-        device: Device,
-    }
-    toml::from_str::<Line>(&format!("device = {{ {text} }}")).map(|line| line.device).map_err(|error| error.message().to_owned())
 }
 
 fn usage(message: String) -> Error {
