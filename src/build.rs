@@ -11,7 +11,7 @@
 use crate::disk::{Disk, WriteOptions, Written};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
-use crate::manifest::{self, Ami, Withheld};
+use crate::manifest::{self, AmiChoices, Withheld};
 use crate::output;
 use crate::report::Report;
 use std::ffi::OsString;
@@ -57,9 +57,16 @@ pub struct Built {
 /// # Errors
 /// [`ErrorKind::Exists`] where something stands under one of the names and `options.force` is not given; choices of
 /// `ami` that contradict the image, before anything is written; as [`Disk::write_unnamed`].
-pub fn build<W: Write>(disk: &Disk, target: Target<'_, W>, format: Format, ami: &Ami, companions: &Companions, options: WriteOptions<'_>) -> Result<Built> {
+pub fn build<W: Write>(
+    disk: &Disk,
+    target: Target<'_, W>,
+    format: Format,
+    ami: &AmiChoices,
+    companions: &Companions,
+    options: WriteOptions<'_>,
+) -> Result<Built> {
     // Nobody who says nothing of an AMI is to be stopped by its rules: documents are withheld then.
-    if *ami != Ami::default() {
+    if *ami != AmiChoices::default() {
         ami.check_against(disk.name(), disk.version(), disk.boot())?;
     }
     let force = options.force;
@@ -76,7 +83,7 @@ pub fn build<W: Write>(disk: &Disk, target: Target<'_, W>, format: Format, ami: 
         (None, None) => None,
     };
     // Long work that ends at a name that is taken helps nobody.
-    let documents = manifest::document_suffixes(ami).iter().filter_map(|suffix| document_path(suffix));
+    let documents = manifest::document_suffixes(ami).into_iter().filter_map(document_path);
     let names: Vec<PathBuf> = [&report_path, &blocks_path].into_iter().flatten().cloned().chain(documents).collect();
     for (nth, path) in names.iter().enumerate() {
         refuse_existing(path, force)?;
@@ -106,10 +113,10 @@ pub fn build<W: Write>(disk: &Disk, target: Target<'_, W>, format: Format, ami: 
         checksums.write_jsonl(&mut lines).map_err(|error| Error::io("cannot write the block checksums", error))?;
         put(path, &lines)?;
     }
-    let documents = manifest::documents(&report, ami);
+    let documents = manifest::documents(&report, ami, Path::new(&image_name));
     for document in &documents.written {
         let Some(path) = document_path(document.suffix) else { continue };
-        put(path, document.json.as_bytes())?;
+        put(path, document.text.as_bytes())?;
     }
     if let (Some(image), Some(path)) = (image, beside) {
         image.commit()?;

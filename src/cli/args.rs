@@ -47,6 +47,8 @@ pub(super) enum Command {
     Convert(ConvertArgs),
     /// Compute the block checksums of an image and their aggregate, as the EBS direct API takes them.
     Checksum(ChecksumArgs),
+    /// Print a document for AWS, made of a build's report.
+    Manifest(Box<super::manifest::ManifestArgs>),
 }
 
 /// What describes an image; the same for `build` and `plan`.

@@ -41,6 +41,10 @@ pub(super) fn build(args: &BuildArgs, signals: &Signals) -> Result<Exit> {
     let start = Instant::now();
     let to = Destination::new(&args.output, &args.writing)?;
     let recipe = describe(&args.image)?;
+    // What depends on the day stops no build: the image is the same on any.
+    if let Some(Err(error)) = recipe.ami.as_ref().map(|ami| ami.check_at(super::manifest::now())) {
+        show::say(&format!("warning: {error}"));
+    }
     let format = to.format(args.image.format, format_of(&args.image, &recipe))?;
     let (disk, exit) = plan_disk(&recipe, &args.image, args.writing.threads, to.folder())?;
     if recipe.ami.is_some() && !args.no_lint {
@@ -99,7 +103,7 @@ impl<'a> Destination<'a> {
 }
 
 /// Writes a planned disk with its companions and says what was done.
-pub(super) fn write(disk: &Disk, to: &Destination<'_>, format: Format, ami: &manifest::Ami, signals: &Signals, start: Instant) -> Result<()> {
+pub(super) fn write(disk: &Disk, to: &Destination<'_>, format: Format, ami: &manifest::AmiChoices, signals: &Signals, start: Instant) -> Result<()> {
     let Destination { writing, to_stdout, .. } = *to;
     let path = to.path();
     let bar = Bar::new(writing.quiet);
@@ -281,7 +285,7 @@ fn summary(built: &Built, image: &Path, took: Duration) -> String {
     lines.join("\n") + "\n"
 }
 
-fn next(report: &Report, image: &Path, ami: &manifest::Ami) -> String {
+fn next(report: &Report, image: &Path, ami: &manifest::AmiChoices) -> String {
     let mut lines = manifest::next_steps(report, image, ami);
     if lines.is_empty() {
         lines.push(format!("rootvol inspect {}", escape(image.as_os_str().as_encoded_bytes())));

@@ -7,7 +7,7 @@ use super::signals::Signals;
 use crate::disk::{Disk, ImageOptions};
 use crate::error::Result;
 use crate::format;
-use crate::manifest::Ami;
+use crate::manifest::AmiChoices;
 use crate::source::DiskImage;
 use crate::tree::Timestamp;
 use std::ffi::OsStr;
@@ -25,7 +25,7 @@ pub(super) fn convert(args: &ConvertArgs, signals: &Signals) -> Result<()> {
     options.epoch = source_date_epoch().map_err(as_usage)?.map(Timestamp::from_seconds);
     options.cancel = signals.cancel();
     let disk = Disk::of_image(&image, &options)?;
-    write(&disk, &to, format, &Ami::default(), signals, start)
+    write(&disk, &to, format, &AmiChoices::default(), signals, start)
 }
 
 /// Standard input is spooled, as it is read twice: once for its zeros, and to be written.

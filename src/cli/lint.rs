@@ -88,14 +88,12 @@ fn override_purposes(options: &mut LintOptions, purposes: &[Purpose]) {
     }
 }
 
-/// The ways to an AMI that a recipe asks for: without a bucket the snapshot by the EBS direct API; with one, imports too, of which
-/// ImportImage is left to its document, which is withheld where it would be refused.
+/// What the image of a recipe is for: the EBS direct API, with a bucket imports, with a public launch permission everybody. ImportImage is
+/// left to its document, which is withheld where it would be refused: the other routes still work.
 fn purposes_of(recipe: &Recipe) -> Vec<Purpose> {
-    match &recipe.ami {
-        None => Vec::new(),
-        Some(ami) if ami.bucket.is_some() => vec![Purpose::ImportSnapshot, Purpose::Ebs],
-        Some(_) => vec![Purpose::Ebs],
-    }
+    let Some(ami) = &recipe.ami else { return Vec::new() };
+    let wanted = [(true, Purpose::Ebs), (ami.bucket.is_some() || ami.url.is_some(), Purpose::ImportSnapshot), (ami.launch_permission.public, Purpose::Public)];
+    wanted.into_iter().filter_map(|(wanted, purpose)| wanted.then_some(purpose)).collect()
 }
 
 /// Judges the disk that is about to be written for an AMI: stops where something must be mended, says what else there is.

@@ -10,6 +10,7 @@ mod extract;
 mod inspect;
 mod lint;
 mod ls;
+mod manifest;
 mod progress;
 mod show;
 mod signals;
@@ -47,6 +48,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Lint(args) => lint::lint(&args, &signals),
         Command::Convert(args) => convert::convert(&args, &signals).map(|()| Exit::Done),
         Command::Checksum(args) => checksum::checksum(&args, &signals).map(|()| Exit::Done),
+        Command::Manifest(args) => manifest::manifest(&args),
     };
     let exit = outcome.unwrap_or_else(|error| {
         show::error(&error);

@@ -1,287 +1,242 @@
-//! What a person chooses about an AMI: the table `[ami]` of a recipe, or the command's flags. Plain data.
+//! The AMI as a whole: everything that an AMI is, in one value, from which every document about it is made.
+//!
+//! ```text
+//!  Report ──┐                       ┌─► RegisterImageRequest
+//!           ├─► Report::ami ─► Ami ─┼─► ModifyImageAttributeRequest (launch permissions)
+//!  Choices ─┘                       ├─► EnableImageDeprecationRequest
+//!                                   └─► EnableImageDeregistrationProtectionRequest
+//! ```
+//!
+//! Members have the names that EC2 gives them where it describes an AMI (EC2 API reference, `Image` of DescribeImages), or
+//! takes them (RegisterImage); those of our own say where the AMI comes from.
+//!
+//! # Versions of one recipe
+//! An AMI's name carries the version: `web-2026.11.1` is the image `web` of the version `2026.11.1`, unless a name was chosen.
+//! Names of AMIs are unique in an account and Region, so two versions live side by side. What makes them relatives is
+//! `image_name`, from which the identifiers in the image derive too: the version enters none of them. [`Ami::relation`] says
+//! how two are related; the reports of the two say, with `rootvol diff OLD.report.json NEW.report.json`, how many blocks differ.
 
-use super::rules;
-use crate::error::{Error, Result, escape};
-use crate::report::{Architecture, BootSummary, Report};
+use super::choices::AmiChoices;
+use super::import_image::check_disk;
+use super::launch_permission::LaunchPermission;
+use super::shapes::{self, BlockDeviceMapping, EbsBlockDevice, Tag};
+use super::time::UtcTime;
+use super::values::{BootMode, DeregistrationProtection, ImdsSupport, SriovNetSupport, TpmSupport};
+use super::{SNAPSHOT_PLACEHOLDER, rules};
+use crate::error::{Error, Result};
+use crate::report::{Architecture, Report};
+use crate::units::GIB;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
-/// What a person chooses about an AMI; everything else comes from the report. `Ami::default()` chooses nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// Stands for the AMI in a document: a valid id that no AMI has, so a request sent with it fails and changes nothing.
+/// `sed "s/ami-00000000000000000/$ami/"` puts the real one in.
+pub const IMAGE_PLACEHOLDER: &str = "ami-00000000000000000";
+
+/// What an AMI is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Ami {
-    /// Must agree with the kernel and loader in the image; needed only where the report knows neither.
+    /// The AMI's id, [`IMAGE_PLACEHOLDER`] until there is one.
+    pub image_id: String,
+    /// The AMI's name, which carries the version.
+    pub name: String,
+    /// The image's name, which all versions of one recipe share; it enters the identifiers in the image.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub architecture: Option<Architecture>,
-    /// Default: what the image boots by.
+    pub image_name: Option<String>,
+    /// The image's version; it enters no identifier.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub boot_mode: Option<BootMode>,
-    /// The S3 bucket that the image is uploaded to, in the Region of the import.
+    pub version: Option<String>,
+    /// What it is, at most 255 characters.
+    pub description: String,
+    /// The processor.
+    pub architecture: Architecture,
+    /// How instances boot.
+    pub boot_mode: BootMode,
+    /// Which of the mapped devices is the root.
+    pub root_device_name: String,
+    /// All devices, the root first: its snapshot is [`SNAPSHOT_PLACEHOLDER`] until there is one.
+    pub block_device_mappings: Vec<BlockDeviceMapping>,
+    /// Size of the disk that the root's snapshot holds, in bytes.
+    pub disk_bytes: u64,
+    /// The LINEAR checksum of that disk: what the root's snapshot holds.
+    pub linear_checksum: String,
+    /// Enhanced networking (ENA).
+    pub ena_support: bool,
+    /// Enhanced networking of older instance types.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<String>,
-    /// The image's key in the bucket.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// The AMI's name. Default: the image's name, and `-` and its version where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Description of the AMI and of the import tasks, at most 255 characters. Default: name and version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// The service role of VM Import/Export. AWS's default: `vmimport`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub role_name: Option<String>,
-    /// ImportImage only; excludes `usage_operation`. AWS's default for Linux: `BYOL`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub license_type: Option<LicenseType>,
-    /// ImportImage only; excludes `license_type`. Such as `RunInstances:0010`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage_operation: Option<String>,
-    /// ImportImage only. Default: `Linux`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub platform: Option<Platform>,
-    /// Whether the import encrypts the snapshot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub encrypted: Option<bool>,
-    /// Key id, alias or ARN; needs `encrypted = true`. Default: the account's key for EBS.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kms_key_id: Option<String>,
-    /// From 1; enters the ClientToken, so that the same request can be sent again after an import has failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<u32>,
-    /// `/dev/xvda` (the default) or `/dev/sda1`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub root_device_name: Option<String>,
-    /// Type of the root volume. Default: `gp3`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub volume_type: Option<VolumeType>,
-    /// IOPS of the root volume: gp3 (3,000 to 80,000), io1 (100 to 64,000), io2 (100 to 256,000).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub iops: Option<u32>,
-    /// Throughput of the root volume in MiB/s: gp3 only, 125 to 2,000.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub throughput: Option<u32>,
-    /// Whether the root volume goes with its instance. Default: true.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delete_on_termination: Option<bool>,
-    /// Enhanced networking (ENA), without which no Nitro instance starts. Default: true.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ena_support: Option<bool>,
-    /// Default: `v2.0`, instances require IMDSv2.
+    pub sriov_net_support: Option<SriovNetSupport>,
+    /// The instance metadata service; `None` leaves it to the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub imds_support: Option<ImdsSupport>,
-    /// NitroTPM; needs boot mode `uefi`. Default: none.
+    /// NitroTPM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tpm_support: Option<TpmSupport>,
-    /// Tags of the import task and of the AMI. A tag `Name` is added where the image has a name and none is given.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, String>,
+    /// The UEFI variable store, in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uefi_data: Option<String>,
+    /// Whether an import encrypts the root's snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encrypted: Option<bool>,
+    /// Who may launch instances besides the owner.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub launch_permissions: Vec<LaunchPermission>,
+    /// Who may no longer.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub remove_launch_permissions: Vec<LaunchPermission>,
+    /// From when on it is deprecated.
+    #[serde(rename = "DeprecationTime", skip_serializing_if = "Option::is_none")]
+    pub deprecate_at: Option<UtcTime>,
+    /// Whether it is kept from being deregistered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deregistration_protection: Option<DeregistrationProtection>,
+    /// Its tags, by key.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub tags: Vec<Tag>,
 }
 
-/// How instances boot the image.
+/// How two AMIs are related.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum BootMode {
-    /// BIOS.
-    LegacyBios,
-    /// UEFI.
-    Uefi,
-    /// UEFI where the instance type has it, else BIOS. Not for imports.
-    UefiPreferred,
+pub enum Relation {
+    /// Of different images, or of images without a name.
+    None,
+    /// The same image of the same version, with the same bytes.
+    Same,
+    /// The same image of the same version, with other bytes.
+    Rebuilt,
+    /// Two versions of one image.
+    Versions,
 }
 
-/// The operating system, as VM Import/Export names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Platform {
-    /// The only one that this crate makes images of.
-    Linux,
+impl Relation {
+    /// How two images are related, by their names and versions and what they hold.
+    #[must_use]
+    pub fn of_reports(old: &Report, new: &Report) -> Self {
+        let checksums = (&old.blocks.linear_checksum, &new.blocks.linear_checksum);
+        Self::of((old.name.as_deref(), old.version.as_deref()), (new.name.as_deref(), new.version.as_deref()), checksums.0 == checksums.1)
+    }
+
+    fn of(old: (Option<&str>, Option<&str>), new: (Option<&str>, Option<&str>), same_bytes: bool) -> Self {
+        match (old, new) {
+            ((None, _), _) | (_, (None, _)) => Self::None,
+            ((old, _), (new, _)) if old != new => Self::None,
+            ((_, old), (_, new)) if old != new => Self::Versions,
+            _ if same_bytes => Self::Same,
+            _ => Self::Rebuilt,
+        }
+    }
 }
 
-/// Whose licence the operating system has after an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum LicenseType {
-    /// A licence from AWS.
-    Aws,
-    /// The licence it came with.
-    Byol,
+impl Report {
+    /// The AMI that this image makes with these choices.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a data disk, or a disk that instances cannot read;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a name, and for choices that contradict the image or each
+    /// other.
+    pub fn ami(&self, choices: &AmiChoices) -> Result<Ami> {
+        choices.check()?;
+        check_disk(self)?;
+        if choices.uefi_data_file.is_some() {
+            return Err(Error::invalid("`uefi_data_file` was not read: a recipe that is loaded from a file has its text in `uefi_data`"));
+        }
+        let machine = choices.machine_of(self)?;
+        choices.check_machine(machine)?;
+        let Some(name) = choices.ami_name(self.name.as_deref(), self.version.as_deref()) else {
+            return Err(Error::invalid("an AMI needs a name, and the image has none (EC2 API, RegisterImage, Name)"));
+        };
+        let root_device_name = choices.root_device_name();
+        let ebs = EbsBlockDevice {
+            snapshot_id: Some(choices.snapshot_id.clone().unwrap_or_else(|| SNAPSHOT_PLACEHOLDER.to_owned())),
+            volume_size: Some(choices.volume_size.map(rules::whole_gib).transpose()?.unwrap_or_else(|| gib_of(self.disk.size_bytes))),
+            volume_type: Some(choices.volume_type()),
+            iops: choices.iops,
+            throughput: choices.throughput,
+            delete_on_termination: Some(choices.delete_on_termination.unwrap_or(true)),
+            encrypted: None,
+        };
+        let root = BlockDeviceMapping { device_name: root_device_name.clone(), ebs: Some(ebs), ..BlockDeviceMapping::default() };
+        let others = choices.devices.iter().map(super::devices::Device::mapping);
+        let ami = Ami {
+            image_id: choices.image_id.clone().unwrap_or_else(|| IMAGE_PLACEHOLDER.to_owned()),
+            image_name: self.name.clone(),
+            version: self.version.clone(),
+            description: choices.description.clone().unwrap_or_else(|| name.clone()),
+            architecture: machine.architecture,
+            boot_mode: machine.boot_mode,
+            root_device_name,
+            block_device_mappings: std::iter::once(Ok(root)).chain(others).collect::<Result<_>>()?,
+            disk_bytes: self.disk.size_bytes,
+            linear_checksum: self.blocks.linear_checksum.clone(),
+            ena_support: choices.ena_support.unwrap_or(true),
+            sriov_net_support: choices.sriov_net_support,
+            imds_support: Some(choices.imds_support.unwrap_or(ImdsSupport::V2)).filter(|support| *support == ImdsSupport::V2),
+            tpm_support: choices.tpm_support,
+            uefi_data: choices.uefi_data.clone(),
+            encrypted: choices.encrypted,
+            launch_permissions: choices.launch_permission.list(),
+            remove_launch_permissions: choices.remove_launch_permission.list(),
+            deprecate_at: choices.deprecate_at,
+            deregistration_protection: choices.deregistration_protection,
+            tags: shapes::tag_list(&choices.tags_with_name(Some(&name))),
+            name,
+        };
+        ami.check()?;
+        Ok(ami)
+    }
 }
 
-/// The instance metadata service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ImdsSupport {
-    /// Instances require IMDSv2.
-    #[serde(rename = "v2.0")]
-    V2,
-    /// The account's setting decides; the member is left out of the document.
-    #[serde(rename = "none")]
-    Unset,
-}
-
-/// The trusted platform module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TpmSupport {
-    /// NitroTPM.
-    #[serde(rename = "v2.0")]
-    V2,
-}
-
-/// The type of an EBS volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum VolumeType {
-    /// General purpose SSD, performance chosen apart from size.
-    Gp3,
-    /// General purpose SSD, performance by size.
-    Gp2,
-    /// Provisioned IOPS SSD.
-    Io1,
-    /// Provisioned IOPS SSD, durable.
-    Io2,
-    /// Throughput optimised HDD; no root volume.
-    St1,
-    /// Cold HDD; no root volume.
-    Sc1,
-    /// Magnetic, previous generation.
-    Standard,
-}
-
-/// What the image and the choices agree on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Machine {
-    pub(super) architecture: Architecture,
-    pub(super) boot_mode: BootMode,
+/// The GiB of a volume that holds so many bytes.
+pub(super) fn gib_of(bytes: u64) -> u64 {
+    bytes.div_ceil(GIB).max(1)
 }
 
 impl Ami {
-    /// Checks the choices by themselves, without an image.
+    /// Holds the AMI to the rules of what makes it: of RegisterImage, of sharing, and that the image fits its volume.
     ///
     /// # Errors
-    /// The first choice that AWS would refuse, with the rule's source.
+    /// The first rule that it breaks, with its source.
     pub fn check(&self) -> Result<()> {
-        self.first_wrong().map_or(Ok(()), |(_, error)| Err(error))
-    }
-
-    /// The field that [`Ami::check`] objects to, and why.
-    pub(crate) fn first_wrong(&self) -> Option<(&'static str, Error)> {
-        fn text(field: &'static str, value: Option<&String>, rule: fn(&str) -> Result<()>) -> Option<(&'static str, Error)> {
-            value.and_then(|value| rule(value).err()).map(|error| (field, error))
+        rules::image_id(&self.image_id)?;
+        let needed = gib_of(self.disk_bytes);
+        if let Some(size) = self.root_volume().and_then(|volume| volume.volume_size).filter(|size| *size < needed) {
+            return Err(Error::invalid(format!(
+                "the root volume has {size} GiB, but the image needs {needed} GiB: a volume is at least as large as its snapshot (EC2 API, EbsBlockDevice, \
+                 VolumeSize)"
+            )));
         }
-        text("bucket", self.bucket.as_ref(), rules::bucket)
-            .or_else(|| text("key", self.key.as_ref(), rules::key))
-            .or_else(|| text("name", self.name.as_ref(), rules::ami_name))
-            .or_else(|| text("description", self.description.as_ref(), rules::description))
-            .or_else(|| text("role_name", self.role_name.as_ref(), rules::role_name))
-            .or_else(|| text("usage_operation", self.usage_operation.as_ref(), rules::usage_operation))
-            .or_else(|| text("kms_key_id", self.kms_key_id.as_ref(), rules::kms_key_id))
-            .or_else(|| text("root_device_name", self.root_device_name.as_ref(), rules::root_device_name))
-            .or_else(|| self.first_contradiction())
-    }
-
-    fn first_contradiction(&self) -> Option<(&'static str, Error)> {
-        let both_or_neither = || match (&self.bucket, &self.key) {
-            (Some(_), None) => Some(("bucket", Error::invalid("`bucket` needs `key`: an import names both"))),
-            (None, Some(_)) => Some(("key", Error::invalid("`key` needs `bucket`: an import names both"))),
-            _ => None,
-        };
-        let attempt = || (self.attempt == Some(0)).then(|| ("attempt", Error::invalid("attempts are counted from 1")));
-        let volume = || rules::root_volume(self.volume_type(), self.iops, self.throughput).err().map(|error| ("volume_type", error));
-        let tpm = || match (self.tpm_support, self.boot_mode) {
-            (Some(_), Some(BootMode::Uefi) | None) | (None, _) => None,
-            (Some(_), Some(_)) => Some(("tpm_support", rules::tpm_needs_uefi())),
-        };
-        both_or_neither()
-            .or_else(|| rules::encryption(self.encrypted, self.kms_key_id.as_deref()).err().map(|error| ("kms_key_id", error)))
-            .or_else(|| rules::license(self.license_type, self.usage_operation.as_deref()).err().map(|error| ("license_type", error)))
-            .or_else(attempt)
-            .or_else(volume)
-            .or_else(tpm)
-            .or_else(|| rules::tags(&self.tags).err().map(|error| ("tags", error)))
-    }
-
-    /// Checks the choices against what is known of an image before it is written: its name and version, how it boots.
-    ///
-    /// # Errors
-    /// What [`Ami::check`] finds; an architecture or a boot mode that contradicts the image; a name that is none for an
-    /// AMI.
-    pub fn check_against(&self, name: Option<&str>, version: Option<&str>, boot: Option<&BootSummary>) -> Result<()> {
-        self.check()?;
-        if let Some(name) = self.ami_name(name, version) {
-            rules::ami_name(&name)
-                .map_err(|error| Error::invalid(format!("the AMI would be named after the image: {error}; say another `name` for the AMI")))?;
+        let encrypted = self.encrypted == Some(true)
+            || self.block_device_mappings.iter().any(|mapping| mapping.ebs.as_ref().is_some_and(|volume| volume.encrypted == Some(true)));
+        if encrypted && self.launch_permissions.iter().any(|permission| permission.group.is_some()) {
+            return Err(rules::public_is_not_encrypted());
         }
-        match boot {
-            Some(boot) => self.machine(boot).map(|_| ()),
-            None => Ok(()),
-        }
+        self.request().check()
     }
 
-    /// The AMI's name: as chosen, else the image's name and version.
-    pub(super) fn ami_name(&self, name: Option<&str>, version: Option<&str>) -> Option<String> {
-        let derived = || match (name?, version) {
-            (name, Some(version)) => Some(format!("{name}-{version}")),
-            (name, None) => Some(name.to_owned()),
-        };
-        self.name.clone().or_else(derived)
+    /// The root's volume.
+    #[must_use]
+    pub fn root_volume(&self) -> Option<&EbsBlockDevice> {
+        self.block_device_mappings.iter().find(|mapping| mapping.device_name == self.root_device_name)?.ebs.as_ref()
     }
 
-    /// Architecture and boot mode of a bootable image.
-    fn machine(&self, boot: &BootSummary) -> Result<Machine> {
-        let architecture: Architecture = boot
-            .architecture
-            .parse()
-            .map_err(|_| Error::unsupported(format!("AWS has no instances of architecture {}", escape(boot.architecture.as_bytes()))))?;
-        if let Some(chosen) = self.architecture.filter(|chosen| *chosen != architecture) {
-            return Err(Error::invalid(format!("the AMI is to be {chosen}, but kernel and loader in the image are {architecture}")));
-        }
-        let actual = match boot.mode.as_str() {
-            "uefi" => BootMode::Uefi,
-            "legacy-bios" => BootMode::LegacyBios,
-            "uefi-preferred" => BootMode::UefiPreferred,
-            other => return Err(Error::unsupported(format!("AWS has no boot mode {}", escape(other.as_bytes())))),
-        };
-        let boot_mode = self.boot_mode.unwrap_or(actual);
-        // uefi-preferred on an image that only knows UEFI is right for every instance type that has UEFI.
-        let fits = boot_mode == actual || actual == BootMode::UefiPreferred || (boot_mode == BootMode::UefiPreferred && actual == BootMode::Uefi);
-        if !fits {
-            return Err(Error::invalid(format!("the AMI is to boot by {}, but the image boots by {}", rules::word(&boot_mode), rules::word(&actual))));
-        }
-        if boot_mode == BootMode::LegacyBios && architecture == Architecture::Arm64 {
-            return Err(Error::invalid("arm64 instances boot by uefi only (EC2 user guide, boot modes)"));
-        }
-        Ok(Machine { architecture, boot_mode })
+    /// The root's snapshot: [`SNAPSHOT_PLACEHOLDER`] until there is one.
+    #[must_use]
+    pub fn root_snapshot(&self) -> Option<&str> {
+        self.root_volume()?.snapshot_id.as_deref()
     }
 
-    /// Architecture and boot mode of the AMI: the report's, or, for an image that boots in a way of its own, the chosen ones.
-    pub(super) fn machine_of(&self, report: &Report) -> Result<Machine> {
-        if let Some(boot) = &report.boot {
-            return self.machine(boot);
-        }
-        match (self.architecture, self.boot_mode) {
-            (Some(architecture), Some(boot_mode)) => Ok(Machine { architecture, boot_mode }),
-            _ => Err(Error::unsupported("the image is a data disk: nothing is known of how it boots (if it does, say `architecture` and `boot_mode`)")),
-        }
+    /// How this AMI and a later one are related.
+    #[must_use]
+    pub fn relation(&self, later: &Self) -> Relation {
+        let of = |ami: &Self| (ami.image_name.clone(), ami.version.clone());
+        let (old, new) = (of(self), of(later));
+        Relation::of((old.0.as_deref(), old.1.as_deref()), (new.0.as_deref(), new.1.as_deref()), self.linear_checksum == later.linear_checksum)
     }
 
-    /// The tags with a `Name`.
-    pub(super) fn tags_with_name(&self, name: Option<&str>) -> BTreeMap<String, String> {
-        let mut tags = self.tags.clone();
-        if let Some(name) = name {
-            tags.entry("Name".to_owned()).or_insert_with(|| name.to_owned());
-        }
-        tags
-    }
-
-    pub(super) fn volume_type(&self) -> VolumeType {
-        self.volume_type.unwrap_or(VolumeType::Gp3)
-    }
-
-    pub(super) fn attempt(&self) -> u32 {
-        self.attempt.unwrap_or(1)
-    }
-
-    /// Whether the documents of an import are asked for.
-    pub(super) fn names_an_object(&self) -> bool {
-        self.bucket.is_some() || self.key.is_some()
+    /// The AMI as JSON: what it is, for people and programs; AWS takes the documents that are made of it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        shapes::to_json(self)
     }
 }

@@ -4,8 +4,10 @@
 //! ImportImage mounts the disk, looks for a Linux that it knows with GRUB, and rewrites it. It refuses, and so does this
 //! file: arm64, `uefi-preferred`, any loader but GRUB, disks of 8 TiB and more, disks without a partition table.
 
-use super::ami::{Ami, BootMode, LicenseType, Platform};
+use super::choices::AmiChoices;
+use super::devices::import_names;
 use super::shapes::{self, ImageDiskContainer, TagSpecification};
+use super::values::{BootMode, LicenseType, Platform};
 use super::{rules, token};
 use crate::error::{Error, Result, escape};
 use crate::report::{Architecture, Report};
@@ -72,29 +74,36 @@ impl Report {
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where ImportImage refuses such an image (the message names the rule
     /// and the route that works), [`InvalidInput`](crate::ErrorKind::InvalidInput) for a bucket or key that is none.
     pub fn import_image(&self, bucket: &str, key: &str) -> Result<ImportImageRequest> {
-        self.import_image_with(&Ami { bucket: Some(bucket.to_owned()), key: Some(key.to_owned()), ..Ami::default() })
+        self.import_image_with(&AmiChoices { bucket: Some(bucket.to_owned()), key: Some(key.to_owned()), ..AmiChoices::default() })
     }
 
     /// The ImportImage request for this image, with all choices.
     ///
     /// # Errors
     /// Those of [`Report::import_image`]; choices that contradict the image or each other.
-    pub fn import_image_with(&self, ami: &Ami) -> Result<ImportImageRequest> {
+    pub fn import_image_with(&self, ami: &AmiChoices) -> Result<ImportImageRequest> {
         ami.check()?;
         let machine = importable(self, ami)?;
-        let container = ImageDiskContainer {
+        let (user_bucket, url) = shapes::uploaded(ami)?;
+        let root = ImageDiskContainer {
             description: Some(shapes::disk_description(self)),
+            // A single disk needs no name; of several the root is the first.
+            device_name: (!ami.disks.is_empty()).then(|| "/dev/sda1".to_owned()),
             format: Some(shapes::disk_format(self)?),
-            user_bucket: Some(shapes::user_bucket(ami.bucket.as_deref(), ami.key.as_deref())?),
-            ..ImageDiskContainer::default()
+            user_bucket,
+            url,
+            snapshot_id: None,
         };
+        let names = import_names(&ami.disks).map_err(|(_, error)| error)?;
+        let data = ami.disks.iter().zip(names).map(|(disk, name)| disk.container(name, ami.bucket.as_deref()));
+        let disk_containers = std::iter::once(Ok(root)).chain(data).collect::<Result<_>>()?;
         let name = ami.ami_name(self.name.as_deref(), self.version.as_deref());
         let mut request = ImportImageRequest {
             architecture: Some(machine.0),
             boot_mode: Some(machine.1),
             client_token: None,
             description: ami.description.clone().or_else(|| name.clone()),
-            disk_containers: vec![container],
+            disk_containers,
             encrypted: ami.encrypted,
             kms_key_id: ami.kms_key_id.clone(),
             license_type: ami.license_type,
@@ -110,7 +119,7 @@ impl Report {
 }
 
 /// Architecture and boot mode, where ImportImage takes the image at all.
-fn importable(report: &Report, ami: &Ami) -> Result<(Architecture, BootMode)> {
+fn importable(report: &Report, ami: &AmiChoices) -> Result<(Architecture, BootMode)> {
     let disk_bytes = report.disk.size_bytes;
     let Some(boot) = &report.boot else {
         return Err(Error::unsupported(

@@ -3,7 +3,7 @@
 //!
 //! ImportSnapshot does not look inside: any architecture, loader and filesystem, data disks too.
 
-use super::ami::Ami;
+use super::choices::AmiChoices;
 use super::import_image::check_disk;
 use super::shapes::{self, SnapshotDiskContainer, TagSpecification};
 use super::token;
@@ -51,24 +51,20 @@ impl Report {
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) for a disk of 16 TiB or more, or with sectors that EBS has not,
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for choices that contradict the image or each other.
-    pub fn import_snapshot(&self, ami: &Ami) -> Result<ImportSnapshotRequest> {
+    pub fn import_snapshot(&self, ami: &AmiChoices) -> Result<ImportSnapshotRequest> {
         ami.check()?;
         check_disk(self)?;
-        if self.disk.size_bytes >= DISK_LIMIT_BYTES {
-            let size = crate::Size::bytes(self.disk.size_bytes);
-            return Err(Error::unsupported(format!(
-                "imports take disks below 16 TiB, not {size} (VM Import/Export user guide, limitations); write the snapshot through the EBS direct API"
-            )));
-        }
+        check_size(self)?;
         let name = ami.ami_name(self.name.as_deref(), self.version.as_deref());
+        let (user_bucket, url) = shapes::uploaded(ami)?;
         let mut request = ImportSnapshotRequest {
             client_token: None,
             description: ami.description.clone().or_else(|| name.clone()),
             disk_container: Some(SnapshotDiskContainer {
                 description: Some(shapes::disk_description(self)),
                 format: Some(shapes::disk_format(self)?),
-                user_bucket: Some(shapes::user_bucket(ami.bucket.as_deref(), ami.key.as_deref())?),
-                url: None,
+                user_bucket,
+                url,
             }),
             encrypted: ami.encrypted,
             kms_key_id: ami.kms_key_id.clone(),
@@ -79,6 +75,17 @@ impl Report {
         request.check()?;
         Ok(request)
     }
+}
+
+/// What no import takes.
+pub(super) fn check_size(report: &Report) -> Result<()> {
+    if report.disk.size_bytes >= DISK_LIMIT_BYTES {
+        let size = crate::Size::bytes(report.disk.size_bytes);
+        return Err(Error::unsupported(format!(
+            "imports take disks below 16 TiB, not {size} (VM Import/Export user guide, limitations); write the snapshot through the EBS direct API"
+        )));
+    }
+    Ok(())
 }
 
 impl ImportSnapshotRequest {

@@ -1,6 +1,6 @@
 //! What to do with an image: the `aws` commands of the route that fits, and the QEMU line that boots it here.
 
-use super::ami::Ami;
+use super::choices::AmiChoices;
 use super::documents::{Documents, IMPORT_IMAGE, IMPORT_SNAPSHOT, REGISTER_IMAGE, documents};
 use super::register_image::SNAPSHOT_PLACEHOLDER;
 use super::shell::{file_argument, quote};
@@ -13,13 +13,13 @@ use std::path::Path;
 /// Without a bucket and key there is nothing to upload to, and without a bootable disk nothing to boot: those lines are
 /// missing then. File names are quoted for a POSIX shell.
 #[must_use]
-pub fn next_steps(report: &Report, image: &Path, ami: &Ami) -> Vec<String> {
-    let mut lines = aws_lines(&documents(report, ami), image, ami);
+pub fn next_steps(report: &Report, image: &Path, ami: &AmiChoices) -> Vec<String> {
+    let mut lines = aws_lines(&documents(report, ami, image), image, ami);
     lines.extend(qemu_line(report, image));
     lines
 }
 
-fn aws_lines(documents: &Documents, image: &Path, ami: &Ami) -> Vec<String> {
+fn aws_lines(documents: &Documents, image: &Path, ami: &AmiChoices) -> Vec<String> {
     let (Some(bucket), Some(key)) = (&ami.bucket, &ami.key) else { return Vec::new() };
     let (import, snapshot) = (documents.has(IMPORT_IMAGE), documents.has(IMPORT_SNAPSHOT));
     if !import && !snapshot {

@@ -4,20 +4,19 @@
 //! Architecture and VirtualizationType are always written: AWS takes `i386` and `paravirtual` where they are missing.
 //! The snapshot is known only once it is made; until then [`SNAPSHOT_PLACEHOLDER`] stands for it.
 
-use super::ami::{Ami, BootMode, ImdsSupport, TpmSupport, VolumeType};
-use super::import_image::check_disk;
+use super::ami::Ami;
+use super::choices::AmiChoices;
+use super::devices::{check_new_name, data_device_name};
 use super::rules;
 use super::shapes::{self, BlockDeviceMapping, EbsBlockDevice, TagSpecification};
+use super::values::{BootMode, ImdsSupport, SriovNetSupport, TpmSupport, VolumeType};
 use crate::error::{Error, Result, escape};
 use crate::report::{Architecture, Report};
-use crate::units::GIB;
 use serde::{Deserialize, Serialize};
 
 /// Stands for the snapshot in a document: a valid id that no snapshot has, so a request sent with it fails and makes
 /// nothing. `sed "s/snap-00000000000000000/$snapshot/"` puts the real one in.
 pub const SNAPSHOT_PLACEHOLDER: &str = "snap-00000000000000000";
-/// Longest UEFI variable store in base64 (EC2 API, ImageUefiDataRequest).
-const UEFI_DATA_MAX_CHARS: usize = 64_000;
 /// What its tags are on.
 const RESOURCE_TYPE: &str = "image";
 
@@ -50,7 +49,7 @@ pub struct RegisterImageRequest {
     pub ena_support: Option<bool>,
     /// `simple`: enhanced networking of older instance types.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sriov_net_support: Option<String>,
+    pub sriov_net_support: Option<SriovNetSupport>,
     /// `v2.0`, or left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub imds_support: Option<ImdsSupport>,
@@ -66,46 +65,43 @@ pub struct RegisterImageRequest {
 }
 
 impl Report {
-    /// The RegisterImage request for this image, with [`SNAPSHOT_PLACEHOLDER`] for its snapshot.
+    /// The RegisterImage request for this image: [`Report::ami`] and [`Ami::register_image`] in one.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a data disk, or a disk that instances cannot read;
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a name, and for choices that contradict the image or each
-    /// other.
-    pub fn register_image(&self, ami: &Ami) -> Result<RegisterImageRequest> {
-        ami.check()?;
-        check_disk(self)?;
-        let machine = ami.machine_of(self)?;
-        let Some(name) = ami.ami_name(self.name.as_deref(), self.version.as_deref()) else {
-            return Err(Error::invalid("an AMI needs a name, and the image has none (EC2 API, RegisterImage, Name)"));
-        };
-        let root_device_name = ami.root_device_name.clone().unwrap_or_else(|| "/dev/xvda".to_owned());
-        let ebs = EbsBlockDevice {
-            snapshot_id: Some(SNAPSHOT_PLACEHOLDER.to_owned()),
-            volume_size: Some(self.disk.size_bytes.div_ceil(GIB).max(1)),
-            volume_type: Some(ami.volume_type()),
-            iops: ami.iops,
-            throughput: ami.throughput,
-            delete_on_termination: Some(ami.delete_on_termination.unwrap_or(true)),
-            encrypted: None,
-        };
-        let request = RegisterImageRequest {
-            description: Some(ami.description.clone().unwrap_or_else(|| name.clone())),
-            architecture: Some(machine.architecture),
+    /// Those of [`Report::ami`].
+    pub fn register_image(&self, choices: &AmiChoices) -> Result<RegisterImageRequest> {
+        self.ami(choices)?.register_image()
+    }
+}
+
+impl Ami {
+    /// The RegisterImage request, with [`SNAPSHOT_PLACEHOLDER`] for a snapshot that is not known.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for what [`Ami::check`] finds.
+    pub fn register_image(&self) -> Result<RegisterImageRequest> {
+        self.check()?;
+        Ok(self.request())
+    }
+
+    /// The request, unchecked.
+    pub(super) fn request(&self) -> RegisterImageRequest {
+        let tags = if self.tags.is_empty() { Vec::new() } else { vec![TagSpecification { resource_type: RESOURCE_TYPE.to_owned(), tags: self.tags.clone() }] };
+        RegisterImageRequest {
+            name: self.name.clone(),
+            description: Some(self.description.clone()),
+            architecture: Some(self.architecture),
             virtualization_type: Some("hvm".to_owned()),
-            block_device_mappings: vec![BlockDeviceMapping { device_name: root_device_name.clone(), ebs: Some(ebs), ..BlockDeviceMapping::default() }],
-            root_device_name: Some(root_device_name),
-            boot_mode: Some(machine.boot_mode),
-            ena_support: Some(ami.ena_support.unwrap_or(true)),
-            sriov_net_support: None,
-            imds_support: Some(ami.imds_support.unwrap_or(ImdsSupport::V2)).filter(|support| *support == ImdsSupport::V2),
-            tpm_support: ami.tpm_support,
-            uefi_data: None,
-            tag_specifications: shapes::tag_specifications(RESOURCE_TYPE, &ami.tags_with_name(Some(&name))),
-            name,
-        };
-        request.check()?;
-        Ok(request)
+            root_device_name: Some(self.root_device_name.clone()),
+            block_device_mappings: self.block_device_mappings.clone(),
+            boot_mode: Some(self.boot_mode),
+            ena_support: Some(self.ena_support),
+            sriov_net_support: self.sriov_net_support,
+            imds_support: self.imds_support,
+            tpm_support: self.tpm_support,
+            uefi_data: self.uefi_data.clone(),
+            tag_specifications: tags,
+        }
     }
 }
 
@@ -136,30 +132,31 @@ impl RegisterImageRequest {
         if self.virtualization_type.as_deref() != Some("hvm") {
             return Err(Error::invalid("the virtualization type is hvm: AWS takes paravirtual where it is missing (EC2 API, RegisterImage)"));
         }
-        for (index, mapping) in self.block_device_mappings.iter().enumerate() {
-            if self.block_device_mappings[..index].iter().any(|other| other.device_name == mapping.device_name) {
-                let name = escape(mapping.device_name.as_bytes());
-                return Err(Error::invalid(format!("the device {name} is mapped twice (EC2 API, BlockDeviceMapping)")));
-            }
-            mapping.ebs.as_ref().map_or(Ok(()), check_volume)?;
+        let mut names: Vec<String> = Vec::new();
+        for mapping in &self.block_device_mappings {
+            check_new_name(&names, &mapping.device_name)?;
+            names.push(mapping.device_name.clone());
+            check_mapping(mapping)?;
         }
         let root = self.root_device_name.as_deref().ok_or_else(|| Error::invalid("the root device is named (EC2 API, RegisterImage, RootDeviceName)"))?;
         rules::root_device_name(root)?;
-        if !self.block_device_mappings.iter().any(|mapping| mapping.device_name == root) {
+        let Some(mapping) = self.block_device_mappings.iter().find(|mapping| mapping.device_name == root) else {
             return Err(Error::invalid(format!("the root device {root} is not mapped (EC2 API, RegisterImage, BlockDeviceMappings)")));
+        };
+        let others = self.block_device_mappings.iter().filter(|mapping| mapping.device_name != root);
+        others.map(|mapping| mapping.device_name.as_str()).try_for_each(data_device_name)?;
+        if mapping.ebs.as_ref().is_none_or(|volume| volume.snapshot_id.is_none()) {
+            return Err(Error::invalid(format!("the root device {root} is a volume made from a snapshot (EC2 API, RegisterImage, BlockDeviceMappings)")));
         }
+        let root_type = mapping.ebs.as_ref().and_then(|volume| volume.volume_type).unwrap_or(VolumeType::Gp2);
+        rules::no_root_volume(root_type)?;
         if self.tpm_support.is_some() && self.boot_mode != Some(BootMode::Uefi) {
             return Err(rules::tpm_needs_uefi());
         }
         if self.imds_support == Some(ImdsSupport::Unset) {
             return Err(Error::invalid("ImdsSupport is v2.0 or left out (EC2 API, RegisterImage, ImdsSupport)"));
         }
-        if self.sriov_net_support.as_deref().is_some_and(|value| value != "simple") {
-            return Err(Error::invalid("SriovNetSupport is simple or left out (EC2 API, RegisterImage, SriovNetSupport)"));
-        }
-        if let Some(length) = self.uefi_data.as_ref().map(String::len).filter(|length| *length > UEFI_DATA_MAX_CHARS) {
-            return Err(Error::invalid(format!("UefiData has at most {UEFI_DATA_MAX_CHARS} characters, not {length} (EC2 API, ImageUefiDataRequest)")));
-        }
+        self.uefi_data.as_deref().map_or(Ok(()), rules::uefi_data)?;
         shapes::check_tags(&self.tag_specifications, RESOURCE_TYPE)
     }
 
@@ -170,14 +167,31 @@ impl RegisterImageRequest {
     }
 }
 
+/// EC2 API, BlockDeviceMapping.
+fn check_mapping(mapping: &BlockDeviceMapping) -> Result<()> {
+    let kinds = [mapping.ebs.is_some(), mapping.virtual_name.is_some(), mapping.no_device.is_some()].into_iter().filter(|said| *said).count();
+    if kinds != 1 {
+        let name = escape(mapping.device_name.as_bytes());
+        return Err(Error::invalid(format!("the device {name} is one of Ebs, VirtualName and NoDevice, not {kinds} (EC2 API, BlockDeviceMapping)")));
+    }
+    if mapping.no_device.as_deref().is_some_and(|text| !text.is_empty()) {
+        return Err(Error::invalid("NoDevice is the empty string (EC2 API, BlockDeviceMapping, NoDevice)"));
+    }
+    mapping.virtual_name.as_deref().map_or(Ok(()), rules::virtual_name)?;
+    mapping.ebs.as_ref().map_or(Ok(()), check_volume)
+}
+
 /// EC2 API, EbsBlockDevice.
 fn check_volume(volume: &EbsBlockDevice) -> Result<()> {
     let kind = volume.volume_type.unwrap_or(VolumeType::Gp2);
     rules::volume(kind, volume.iops, volume.throughput)?;
-    volume.volume_size.map_or(Ok(()), |gib| rules::volume_size(kind, gib))?;
+    if let Some(gib) = volume.volume_size {
+        rules::volume_size(kind, gib)?;
+        rules::volume_ratios(kind, gib, volume.iops, volume.throughput)?;
+    }
     volume.snapshot_id.as_deref().map_or(Ok(()), rules::snapshot_id)?;
     if volume.snapshot_id.is_some() && volume.encrypted.is_some() {
-        return Err(Error::invalid("the encryption of a volume made from a snapshot is the snapshot's (EC2 API, EbsBlockDevice, Encrypted)"));
+        return Err(rules::snapshots_keep_their_encryption());
     }
     if volume.snapshot_id.is_none() && volume.volume_size.is_none() {
         return Err(Error::invalid("a volume has a snapshot or a size (EC2 API, EbsBlockDevice, VolumeSize)"));

@@ -1,13 +1,20 @@
 //! What AWS demands of names, keys and numbers, each rule with its source. Most of it stands in prose only: the service
 //! model has plain strings there.
 
-use super::ami::{LicenseType, VolumeType};
+use super::time::UtcTime;
+use super::values::{LicenseType, Partition, VolumeType};
+use crate::checksum::base64_decode;
 use crate::error::{Error, Result, escape};
+use crate::units::{GIB, Size};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Longest description of an AMI, in characters (RegisterImage, ImageDescriptionRequest).
 pub(super) const DESCRIPTION_MAX_CHARS: usize = 255;
+/// Longest UEFI variable store in base64 (EC2 API, ImageUefiDataRequest).
+pub(super) const UEFI_DATA_MAX_CHARS: usize = 64_000;
+/// How long after now a private AMI is deprecated at the latest, and after its making a public one (EC2 API, EnableImageDeprecation).
+const DEPRECATION_YEARS: (i64, i64) = (10, 2);
 /// Most tags on a resource (Amazon EC2 user guide, tag restrictions; the EBS direct API's model says the same).
 const TAGS_MAX: usize = 50;
 
@@ -211,12 +218,18 @@ pub(super) fn volume(kind: VolumeType, iops: Option<u32>, throughput: Option<u32
     }
 }
 
-/// [`volume`], and EBS user guide, "EBS volume types": HDD volumes boot nothing.
+/// [`volume`] and [`no_root_volume`].
 pub(super) fn root_volume(kind: VolumeType, iops: Option<u32>, throughput: Option<u32>) -> Result<()> {
+    no_root_volume(kind)?;
+    volume(kind, iops, throughput)
+}
+
+/// EBS user guide, "EBS volume types": HDD volumes boot nothing.
+pub(super) fn no_root_volume(kind: VolumeType) -> Result<()> {
     if matches!(kind, VolumeType::St1 | VolumeType::Sc1) {
         return Err(Error::invalid(format!("a {} volume cannot be a root volume (EBS user guide, volume types)", word(&kind))));
     }
-    volume(kind, iops, throughput)
+    Ok(())
 }
 
 /// EC2 API, EbsBlockDevice, VolumeSize, in GiB.
@@ -236,11 +249,195 @@ pub(super) fn volume_size(kind: VolumeType, gib: u64) -> Result<()> {
     Err(Error::invalid(format!("{name} volumes have {start} to {end} GiB, but {gib} GiB are needed (EC2 API, EbsBlockDevice, VolumeSize)")))
 }
 
+/// EBS user guide, "Amazon EBS volume types": how much performance a size can have.
+pub(super) fn volume_ratios(kind: VolumeType, gib: u64, iops: Option<u32>, throughput: Option<u32>) -> Result<()> {
+    const SOURCE: &str = "EBS user guide, volume types";
+    let per_gib = match kind {
+        VolumeType::Gp3 => 500,
+        VolumeType::Io1 => 50,
+        VolumeType::Io2 => 1_000,
+        _ => return Ok(()),
+    };
+    let name = word(&kind);
+    // What every gp3 volume has, whatever its size.
+    let baseline = if kind == VolumeType::Gp3 { 3_000 } else { 100 };
+    let most = gib.saturating_mul(per_gib).max(baseline);
+    if let Some(iops) = iops.filter(|iops| u64::from(*iops) > most) {
+        return Err(Error::invalid(format!("a {name} volume of {gib} GiB has at most {most} IOPS, {per_gib} a GiB, not {iops} ({SOURCE})")));
+    }
+    let iops = iops.unwrap_or(3_000);
+    match throughput {
+        Some(throughput) if throughput > iops / 4 => {
+            Err(Error::invalid(format!("a gp3 volume with {iops} IOPS has a throughput of at most {} MiB/s, a quarter, not {throughput} ({SOURCE})", iops / 4)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// EBS volumes have whole GiB (EC2 API, EbsBlockDevice, VolumeSize).
+pub(super) fn whole_gib(size: Size) -> Result<u64> {
+    let bytes = size.as_bytes();
+    if bytes == 0 || !bytes.is_multiple_of(GIB) {
+        return Err(Error::invalid(format!("EBS volumes have whole GiB, not {} (EC2 API, EbsBlockDevice, VolumeSize)", size.exact())));
+    }
+    Ok(bytes / GIB)
+}
+
+/// EC2 API, EbsBlockDevice, Encrypted.
+pub(super) fn snapshots_keep_their_encryption() -> Error {
+    Error::invalid("the encryption of a volume made from a snapshot is the snapshot's (EC2 API, EbsBlockDevice, Encrypted)")
+}
+
+/// EC2 user guide, "Shared AMIs": what is public is not encrypted.
+pub(super) fn public_is_not_encrypted() -> Error {
+    Error::invalid("a public AMI has no encrypted volumes: launch permission for all needs `encrypted = false` (EC2 user guide, shared AMIs)")
+}
+
+/// EC2 user guide, "Shared AMIs": others cannot use the key that AWS made.
+pub(super) fn shared_needs_own_key() -> Error {
+    Error::invalid(
+        "an encrypted AMI is shared with a customer managed key only: others cannot use the account's own key of EBS, so `kms_key_id` is missing \
+         (EC2 user guide, shared AMIs)",
+    )
+}
+
+/// EC2 user guide, "Block device mapping concepts": `ephemeral0` to `ephemeral23`.
+pub(super) fn virtual_name(name: &str) -> Result<()> {
+    let number = name.strip_prefix("ephemeral").filter(|digits| *digits == "0" || !digits.starts_with(['0', '+']));
+    if number.and_then(|digits| digits.parse().ok()).is_some_and(|number: u8| number <= 23) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{} is no instance store volume: ephemeral0 to ephemeral23 are (EC2 user guide, block device mappings)", shown(name))))
+}
+
+/// EC2 API, ImageDiskContainer and SnapshotDiskContainer, Url.
+pub(super) fn object_url(url: &str) -> Result<()> {
+    let rest = url.strip_prefix("s3://").or_else(|| url.strip_prefix("https://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && url.len() <= URL_MAX_BYTES && url.bytes().all(|b| b.is_ascii_graphic()) => Ok(()),
+        // A presigned URL is a secret, so it is not repeated.
+        _ => Err(Error::invalid("a disk container's Url begins with s3:// or https:// and has no blanks in it (EC2 API, ImageDiskContainer)")),
+    }
+}
+
+/// Longest URL: S3 takes request lines of 8 KiB.
+const URL_MAX_BYTES: usize = 8_192;
+
+/// A URL of https, such as a presigned one, which is not repeated in messages.
+pub(super) fn https_url(url: &str) -> Result<()> {
+    if url.starts_with("https://") { object_url(url) } else { Err(Error::invalid("a presigned URL begins with https://")) }
+}
+
+/// EC2 API, RegisterImage, UefiData: base64 of what begins with `AMZNUEFI`.
+pub(super) fn uefi_data(text: &str) -> Result<()> {
+    if text.len() > UEFI_DATA_MAX_CHARS {
+        return Err(Error::invalid(format!("UefiData has at most {UEFI_DATA_MAX_CHARS} characters, not {} (EC2 API, ImageUefiDataRequest)", text.len())));
+    }
+    match base64_decode(text) {
+        Some(bytes) if bytes.starts_with(b"AMZNUEFI") => Ok(()),
+        Some(_) => Err(Error::invalid("UefiData is no UEFI variable store: it does not begin with AMZNUEFI (EC2 user guide, UEFI variables)")),
+        None => Err(Error::invalid("UefiData is no base64 (EC2 API, RegisterImage, UefiData)")),
+    }
+}
+
+/// EC2 API, EnableImageDeprecation, DeprecateAt.
+pub(super) fn deprecation(time: UtcTime, now: UtcTime, public: bool) -> Result<()> {
+    const SOURCE: &str = "EC2 API, EnableImageDeprecation, DeprecateAt";
+    if time < now {
+        return Err(Error::invalid(format!("the AMI would be deprecated at {time}, which has passed ({SOURCE})")));
+    }
+    let years = if public { DEPRECATION_YEARS.1 } else { DEPRECATION_YEARS.0 };
+    if time > now.plus_years(years) {
+        let which = if public { "a public AMI" } else { "an AMI" };
+        return Err(Error::invalid(format!("{which} is deprecated after {years} years at the latest, not at {time} ({SOURCE})")));
+    }
+    Ok(())
+}
+
+/// An account: twelve digits (EC2 API, LaunchPermission, UserId).
+pub(super) fn account(id: &str) -> Result<()> {
+    if id.len() == 12 && id.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{} is no account: twelve digits were expected (EC2 API, LaunchPermission, UserId)", shown(id))))
+}
+
+/// The ARN of an organization: `arn:aws:organizations::123456789012:organization/o-…` (AWS Organizations API).
+pub(super) fn organization_arn(arn: &str) -> Result<()> {
+    let rest = organizations_arn(arn).and_then(|rest| rest.strip_prefix("organization/"));
+    if rest.is_some_and(|id| id_of("o-", 10, id)) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{} is no organization: its whole ARN was expected, such as arn:aws:organizations::123456789012:organization/o-abcdefghij (EC2 user guide, sharing AMIs \
+         with organizations)",
+        shown(arn)
+    )))
+}
+
+/// The ARN of an organizational unit: `arn:aws:organizations::123456789012:ou/o-…/ou-…-…` (AWS Organizations API).
+pub(super) fn organizational_unit_arn(arn: &str) -> Result<()> {
+    let good = organizations_arn(arn).and_then(|rest| rest.strip_prefix("ou/")).and_then(|rest| rest.split_once('/')).is_some_and(|(organization, unit)| {
+        let unit = unit.strip_prefix("ou-").and_then(|unit| unit.split_once('-'));
+        id_of("o-", 10, organization) && unit.is_some_and(|(root, unit)| id_of("", 4, root) && id_of("", 8, unit))
+    });
+    if good {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{} is no organizational unit: its whole ARN was expected, such as arn:aws:organizations::123456789012:ou/o-abcdefghij/ou-abcd-abcdefgh (EC2 user \
+         guide, sharing AMIs with organizations)",
+        shown(arn)
+    )))
+}
+
+/// What follows the account in an ARN of AWS Organizations.
+fn organizations_arn(arn: &str) -> Option<&str> {
+    let (partition, rest) = arn.strip_prefix("arn:")?.split_once(":organizations::")?;
+    let (owner, rest) = rest.split_once(':')?;
+    let known = partition.starts_with("aws") && partition.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    (known && account(owner).is_ok()).then_some(rest)
+}
+
+/// Lower-case letters and digits, `least` to 32, behind a prefix.
+fn id_of(prefix: &str, least: usize, id: &str) -> bool {
+    let rest = id.strip_prefix(prefix).unwrap_or("");
+    (least..=32).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+/// The ARN of a KMS key, which policies name: no alias and no bare id (AWS KMS developer guide, "Key identifiers"). Gives its partition.
+pub(super) fn kms_key_arn(arn: &str) -> Result<Partition> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let partition = [Partition::Aws, Partition::China, Partition::GovCloud].into_iter().find(|known| parts.get(1) == Some(&known.name()));
+    let good = matches!(parts.as_slice(), ["arn", _, "kms", region, owner, key]
+        if !region.is_empty() && account(owner).is_ok() && key.len() > 4 && key.starts_with("key/"));
+    match partition {
+        Some(partition) if good && kms_key_id(arn).is_ok() => Ok(partition),
+        _ => Err(Error::invalid(format!(
+            "{} is no ARN of a KMS key: policies and coldsnap take a form like arn:aws:kms:us-east-1:123456789012:key/…, no alias and no bare id \
+             (AWS KMS developer guide, key identifiers)",
+            shown(arn)
+        ))),
+    }
+}
+
+/// EC2 API: ids of AMIs.
+pub(super) fn image_id(id: &str) -> Result<()> {
+    if resource_id("ami-", id) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{} is no AMI: a form like ami-0123456789abcdef0 was expected (EC2 API, ImageId)", shown(id))))
+}
+
+/// A prefix and hexadecimal digits, as EC2's ids are.
+fn resource_id(prefix: &str, id: &str) -> bool {
+    let digits = id.strip_prefix(prefix).unwrap_or("");
+    (1..=59).contains(&digits.len()) && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// EC2 API: ids of snapshots.
 pub(super) fn snapshot_id(id: &str) -> Result<()> {
-    let digits = id.strip_prefix("snap-").unwrap_or("");
-    let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-    if (1..=59).contains(&digits.len()) && digits.bytes().all(hex) {
+    if resource_id("snap-", id) {
         return Ok(());
     }
     Err(Error::invalid(format!("{} is no snapshot: a form like snap-0123456789abcdef0 was expected (EBS direct API, SnapshotId)", shown(id))))

@@ -1,7 +1,8 @@
 //! Shapes that several requests share, with the members' names as the EC2 API has them.
 
-use super::ami::VolumeType;
+use super::choices::AmiChoices;
 use super::rules;
+use super::values::VolumeType;
 use crate::error::{Error, Result, escape};
 use crate::report::Report;
 use serde::{Deserialize, Serialize};
@@ -155,12 +156,13 @@ pub(super) fn disk_description(report: &Report) -> String {
     format!("{}, LINEAR SHA-256 {}", escape(name.as_bytes()), escape(report.blocks.linear_checksum.as_bytes()))
 }
 
-/// The object that the choices name.
-pub(super) fn user_bucket(bucket: Option<&str>, key: Option<&str>) -> Result<UserBucket> {
-    let (Some(bucket), Some(key)) = (bucket, key) else {
-        return Err(Error::invalid("an import needs the bucket and the key of the uploaded image"));
-    };
-    Ok(UserBucket { s3_bucket: bucket.to_owned(), s3_key: key.to_owned() })
+/// Where the choices say that the image lies: in a bucket, or at a URL.
+pub(super) fn uploaded(choices: &AmiChoices) -> Result<(Option<UserBucket>, Option<String>)> {
+    match (&choices.bucket, &choices.key, &choices.url) {
+        (_, None, Some(url)) => Ok((None, Some(url.clone()))),
+        (Some(bucket), Some(key), None) => Ok((Some(UserBucket { s3_bucket: bucket.clone(), s3_key: key.clone() }), None)),
+        _ => Err(Error::invalid("an import needs the bucket and the key of the uploaded image, or its URL")),
+    }
 }
 
 /// Checks that a container has one source, and that source.
@@ -173,12 +175,8 @@ pub(super) fn check_source(user_bucket: Option<&UserBucket>, url: Option<&str>, 
         rules::bucket(&object.s3_bucket)?;
         rules::key(&object.s3_key)?;
     }
-    match url {
-        Some(url) if !(url.starts_with("s3://") || url.starts_with("https://")) => {
-            Err(Error::invalid("a disk container's Url begins with s3:// or https:// (EC2 API, ImageDiskContainer)"))
-        }
-        _ => snapshot_id.map_or(Ok(()), rules::snapshot_id),
-    }
+    url.map_or(Ok(()), rules::object_url)?;
+    snapshot_id.map_or(Ok(()), rules::snapshot_id)
 }
 
 /// Checks what every import task is told besides its disks.
@@ -189,9 +187,14 @@ pub(super) fn check_task(description: Option<&str>, role_name: Option<&str>, enc
     rules::encryption(encrypted, kms_key_id)
 }
 
+/// Tags as the API has them.
+pub(super) fn tag_list(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() }).collect()
+}
+
 /// The tags of a request; none where there are none.
 pub(super) fn tag_specifications(resource_type: &str, tags: &BTreeMap<String, String>) -> Vec<TagSpecification> {
-    let tags: Vec<Tag> = tags.iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() }).collect();
+    let tags = tag_list(tags);
     if tags.is_empty() { Vec::new() } else { vec![TagSpecification { resource_type: resource_type.to_owned(), tags }] }
 }
 

@@ -1,6 +1,6 @@
 //! Tables of what the rules take and refuse, and of how names are quoted.
 
-use super::ami::VolumeType;
+use super::values::VolumeType;
 use super::{rules, shell};
 use crate::error::Result;
 use std::collections::BTreeMap;

@@ -40,9 +40,12 @@ fn check(recipe: &Recipe) -> Checked {
     }
     check_files(&recipe.files)?;
     recipe.lint.check()?;
-    match recipe.ami.as_ref().and_then(crate::manifest::Ami::first_wrong) {
-        Some((field, error)) => Err(Problem::at(&[&"ami", &field], error.to_string())),
-        None => Ok(()),
+    match recipe.ami.as_ref().map_or(Ok(()), crate::manifest::AmiChoices::find_wrong) {
+        Err((keys, error)) => {
+            let keys: Vec<&dyn std::fmt::Display> = std::iter::once(&"ami" as &dyn std::fmt::Display).chain(keys.iter().map(|key| key as _)).collect();
+            Err(Problem::at(&keys, error.to_string()))
+        }
+        Ok(()) => Ok(()),
     }
 }
 

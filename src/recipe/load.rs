@@ -9,6 +9,7 @@ use super::Recipe;
 use super::problem::Problem;
 use crate::error::{Error, Result, escape};
 use crate::labels::{Origin, companions};
+use crate::manifest;
 use crate::units::u64_of;
 use std::fs;
 use std::io::Read as _;
@@ -86,6 +87,12 @@ fn resolve_all(recipe: &mut Recipe, places: &Places) -> Result<(), Problem> {
         if let Some(source) = &mut file.source {
             *source = places.resolve(source).map_err(|message| Problem::at(&[&"file", &index, &"source"], message))?;
         }
+    }
+    if let Some(ami) = &mut recipe.ami
+        && let Some(path) = ami.uefi_data_file.take()
+    {
+        let text = places.resolve(&path).and_then(|path| manifest::read_uefi_data(&path).map_err(|error| error.to_string()));
+        ami.uefi_data = Some(text.map_err(|message| Problem::at(&[&"ami", &"uefi_data_file"], message))?);
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ pub use values::{FileMode, Owner, XattrValue};
 
 use crate::error::{Error, Result};
 use crate::guid::Guid;
-use crate::manifest::Ami;
+use crate::manifest::AmiChoices;
 use serde::{Deserialize, Serialize};
 
 /// What a build is told. `Recipe::default()` says nothing: a GPT, sizes by need.
@@ -68,7 +68,7 @@ pub struct Recipe {
     pub files: Vec<FileSection>,
     /// `[ami]`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ami: Option<Ami>,
+    pub ami: Option<AmiChoices>,
     /// `[lint]`.
     #[serde(skip_serializing_if = "LintSection::is_default")]
     pub lint: LintSection,

@@ -61,7 +61,7 @@ fn findings_are_told_worst_first_and_nothing_of_the_image_controls_a_terminal() 
     assert!(severities.is_sorted_by(|a, b| a >= b), "{severities:?}");
     let text = linted.to_string();
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
-    assert!(text.contains("error[fstab-device-names] /etc/fstab:1: / is mounted from /dev/sda\\x1b[31m"), "{text}");
+    assert!(text.contains("error[fstab-device-names] /etc/fstab:1: / is mounted from /dev/sda\\x1B[31m"), "{text}");
     assert!(text.contains("\n    why: ") && text.contains("\n    mend: ") && text.contains("\n    source: "));
     let json = serde_json::to_value(&linted).unwrap();
     let finding = &json["findings"][0];
