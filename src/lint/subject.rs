@@ -43,6 +43,12 @@ impl<'a> Subject<'a> {
         &self.source.contents
     }
 
+    /// Whether the tree is that of a system, which is to boot, and not of a volume of data.
+    pub(super) fn is_system(&self) -> bool {
+        let marks = ["sbin/init", "usr/sbin/init", "etc/os-release", "usr/lib/os-release", "usr/lib/systemd/systemd"];
+        self.found.has_kernel() || marks.iter().any(|path| self.tree().lookup(path).is_some())
+    }
+
     /// A configuration file by lines; none where there is no such file.
     ///
     /// # Errors

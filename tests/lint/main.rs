@@ -42,9 +42,9 @@ pub fn source_of(files: &[(&str, &[u8])]) -> Source {
     Source::new(tree.freeze().unwrap(), store, "made in memory")
 }
 
-/// A disk of 64 MiB with these files on its only filesystem.
+/// A disk of 64 MiB with a system's init and these files on its only filesystem.
 pub fn disk(files: &[(&str, &str)]) -> DiskSpec {
-    DiskSpec::data(source(files)).name("lint").size(Size::bytes(64 << 20))
+    DiskSpec::data(source(&[&[("sbin/init", "#!/bin/sh\n")], files].concat())).name("lint").size(Size::bytes(64 << 20))
 }
 
 pub fn image(spec: DiskSpec) -> DiskImage {
@@ -63,14 +63,15 @@ pub fn found(linted: &Linted, rule: &str) -> Vec<String> {
     linted.findings.iter().filter(|finding| finding.rule.id == rule).map(|finding| format!("{}: {}", finding.place, finding.message)).collect()
 }
 
-/// What a rule says of a tree of bytes.
+/// What a rule says of a system that has these files besides its init.
 pub fn in_bytes(files: &[(&str, &[u8])], rule: &str) -> Vec<String> {
-    found(&lint_source(&source_of(files), &LintOptions::default()).unwrap(), rule)
+    let files = [&[("sbin/init", &b"#!/bin/sh\n"[..])], files].concat();
+    found(&lint_source(&source_of(&files), &LintOptions::default()).unwrap(), rule)
 }
 
-/// What a rule says of a tree.
+/// [`in_bytes`] of text.
 pub fn in_tree(files: &[(&str, &str)], rule: &str) -> Vec<String> {
-    found(&lint_source(&source(files), &LintOptions::default()).unwrap(), rule)
+    in_bytes(&files.iter().map(|(path, text)| (*path, text.as_bytes())).collect::<Vec<_>>(), rule)
 }
 
 /// What a rule says of an image.

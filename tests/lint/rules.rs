@@ -33,7 +33,7 @@ fn purposes_choose_the_rules_and_how_bad_they_are() {
 
 #[test]
 fn a_finding_is_accepted_by_rule_and_path_with_its_reason() {
-    let tree = source(&[("etc/fstab", "/dev/sda1 / ext4 rw 0 1\nUUID=1 none swap sw 0 0\n")]);
+    let tree = source(&[("sbin/init", ""), ("etc/fstab", "/dev/sda1 / ext4 rw 0 1\nUUID=1 none swap sw 0 0\n")]);
     let with = |name: &str, path: Option<&str>| {
         let mut options = LintOptions::default();
         options.allow.push(Allowance { rule: rule(name).unwrap(), path: path.map(|path| path.as_bytes().to_vec()), reason: "it is so".to_owned() });
@@ -55,7 +55,7 @@ fn a_finding_is_accepted_by_rule_and_path_with_its_reason() {
 
 #[test]
 fn findings_are_told_worst_first_and_nothing_of_the_image_controls_a_terminal() {
-    let tree = source(&[("etc/fstab", "/dev/sda\x1b[31m / ext4 rw 0 1\n"), ("usr/bin/vmtoolsd", "")]);
+    let tree = source(&[("sbin/init", ""), ("etc/fstab", "/dev/sda\x1b[31m / ext4 rw 0 1\n"), ("usr/bin/vmtoolsd", "")]);
     let linted = lint_source(&tree, &options(&[Purpose::ImportImage, Purpose::Ebs])).unwrap();
     let severities: Vec<Severity> = linted.findings.iter().map(|finding| finding.severity).collect();
     assert!(severities.is_sorted_by(|a, b| a >= b), "{severities:?}");
@@ -73,7 +73,7 @@ fn findings_are_told_worst_first_and_nothing_of_the_image_controls_a_terminal() 
 #[test]
 fn of_a_rule_that_objects_to_much_the_first_are_listed_and_all_counted() {
     let lines: String = (0..100).map(|nth| format!("/dev/sdb{nth} /mnt/{nth} ext4 rw 0 2\n")).collect();
-    let linted = lint_source(&source(&[("etc/fstab", &lines)]), &LintOptions::default()).unwrap();
+    let linted = lint_source(&source(&[("sbin/init", ""), ("etc/fstab", &lines)]), &LintOptions::default()).unwrap();
     let text = linted.to_string();
     assert_eq!(text.matches("error[fstab-device-names] /etc/fstab:").count(), rootvol::lint::LISTED_PER_RULE);
     assert!(text.contains("error[fstab-device-names] and 75 more"), "{text}");

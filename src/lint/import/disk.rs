@@ -227,11 +227,8 @@ pub(super) fn check(image: &DiskImage, findings: &mut Findings<'_>) -> Result<()
     check_size(image, findings);
     check_container(image, findings);
     let partitions = image.partitions();
-    let mut boots = partitions.iter().any(|partition| partition.partition_type == "esp");
     if image.table().is_none() {
         findings.add(&NO_TABLE, Place::Image, "there is no partition table");
-        // A filesystem alone is a volume of data, or boots in a way of its own.
-        boots = true;
     } else if partitions.is_empty() {
         findings.add(&NO_TABLE, Place::Image, "the partition table is empty");
     }
@@ -244,14 +241,20 @@ pub(super) fn check(image: &DiskImage, findings: &mut Findings<'_>) -> Result<()
             _ => {}
         }
     }
-    if !boots {
-        let mut sector = [0; 446];
-        image.disk().read_exact_at(0, &mut sector)?;
-        if sector.iter().all(|byte| *byte == 0) && partitions.iter().any(|partition| partition.filesystem.is_some()) {
-            findings.add(&NO_BOOT_PARTITION, Place::Disk { offset_bytes: 0 }, "there is neither an EFI system partition nor boot code in the first sector");
-        }
-    }
     check_roots(image, findings)
+}
+
+/// Whether firmware finds something to start. Without a table a filesystem boots in a way of its own.
+pub(super) fn check_boot(image: &DiskImage, findings: &mut Findings<'_>) -> Result<()> {
+    if image.table().is_none() || image.partitions().iter().any(|partition| partition.partition_type == "esp") {
+        return Ok(());
+    }
+    let mut code = [0; 446];
+    image.disk().read_exact_at(0, &mut code)?;
+    if code.iter().all(|byte| *byte == 0) {
+        findings.add(&NO_BOOT_PARTITION, Place::Disk { offset_bytes: 0 }, "there is neither an EFI system partition nor boot code in the first sector");
+    }
+    Ok(())
 }
 
 fn check_size(image: &DiskImage, findings: &mut Findings<'_>) {

@@ -22,8 +22,14 @@ pub(super) fn check_disk(image: &DiskImage, findings: &mut Findings<'_>) -> Resu
     disk::check(image, findings)
 }
 
-/// Looks at the tree on it.
+/// Looks at the tree on it; a volume of data is told nothing of booting.
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) -> Result<()> {
+    if !subject.is_system() {
+        return Ok(());
+    }
+    if let Some(image) = subject.image {
+        disk::check_boot(image, findings)?;
+    }
     fstab::check(subject, findings)?;
     grub::check(subject, findings)?;
     system::check(subject, findings)
