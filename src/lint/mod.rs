@@ -163,7 +163,7 @@ fn lint(source: &Source, image: Option<&DiskImage>, subject: String, options: &L
     for unreadable in &source.unreadable {
         not_checked.push(unreadable.to_string());
     }
-    for note in image.map(DiskImage::notes).unwrap_or_default() {
+    for note in image.map(DiskImage::notes).unwrap_or_default().iter().filter(|note| !boot::tells(note)) {
         findings.add(&DISK_ODD, Place::Image, escape(note.as_bytes()));
     }
     if image.is_none() {
@@ -180,6 +180,7 @@ fn lint(source: &Source, image: Option<&DiskImage>, subject: String, options: &L
             Ok(()) => {}
         }
     }
+    not_checked.extend(findings.take_not_checked());
     let mut linted = Linted { subject, purposes: options.purposes.clone(), findings: Vec::new(), allowed: Vec::new(), not_checked };
     for finding in findings.finish() {
         match options.allow.iter().find(|allowance| allowance.covers(&finding)) {
