@@ -28,7 +28,7 @@ mod mend;
 mod options;
 pub(crate) mod pe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod version;
 
 pub use crate::report::Architecture;

@@ -17,7 +17,7 @@
 mod cpio;
 mod format;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unpack;
 
 use crate::error::{Error, Result};

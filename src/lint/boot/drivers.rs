@@ -211,11 +211,11 @@ impl Judged<'_> {
                 findings.cannot_check(format!("{module} in the initramfs of {kernel}: it has an image with a filesystem within"));
                 return;
             }
-            Driver::Unknown if self.initramfs.is_none() || self.version.is_empty() => {
+            Driver::Unknown => {
                 findings.cannot_check(format!("{module} in {kernel}: neither its settings (/boot/config-VERSION) nor modules.builtin are there"));
                 return;
             }
-            Driver::Absent | Driver::Unknown => format!("{kernel} has no driver {module}: neither built in nor as a module"),
+            Driver::Absent => format!("{kernel} has no driver {module}: neither built in nor as a module"),
             Driver::Module if self.initramfs.is_none() => format!("{kernel} has {module} as a module, and starts without initramfs"),
             _ => format!("{kernel} has {module} as a module, and its initramfs does not have it"),
         };

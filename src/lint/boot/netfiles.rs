@@ -22,7 +22,7 @@ const NETWORK_MANAGER: &[&str] = &["NetworkManager.service", "networkmanager.ser
 const IFCFG: &[&str] = &["network.service", "NetworkManager.service", "wicked.service", "wickedd.service"];
 const DHCPCD: &[&str] = &["dhcpcd.service", "dhcpcd@.service"];
 /// netplan configures one of the two.
-const NETPLAN: &[&str] = &["systemd-networkd.service", "systemd-networkd.socket", "NetworkManager.service", "netplan-configure.service"];
+pub(super) const NETPLAN: &[&str] = &["systemd-networkd.service", "systemd-networkd.socket", "NetworkManager.service", "netplan-configure.service"];
 
 /// A configuration of interfaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,7 +201,8 @@ fn networkd(text: &Text) -> Vec<Interface> {
         let place = || Place::line(&text.path, line);
         match (section.as_str(), key.as_str()) {
             // A network of containers, a bridge: nothing that an instance has by itself.
-            ("Match", "Kind" | "Driver" | "Virtualization") if !value.starts_with('!') => ours = false,
+            ("Match", "Driver") => ours &= value.split_ascii_whitespace().any(|driver| driver == "ena"),
+            ("Match", "Kind" | "Virtualization") if !value.starts_with('!') => ours = false,
             ("Match", "Name" | "OriginalName") => interface.name = Some(value),
             ("Match", "Type") => ours &= value.split_ascii_whitespace().any(|kind| kind == "ether"),
             ("Match", "MACAddress" | "PermanentMACAddress") => interface.mac = Some((place(), value.into_bytes())),

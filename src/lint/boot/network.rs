@@ -81,7 +81,9 @@ pub(super) fn check(subject: &Subject<'_>, cloud_init: CloudInit, cmdline: Optio
     let kernel_names = names_are_the_kernels(files, cmdline);
     let mut dhcp = renders || cmdline.is_some_and(|cmdline| cmdline.split_ascii_whitespace().any(|word| word.starts_with("ip=") && word.contains("dhcp")));
     for interface in interfaces.iter().filter(|interface| !(renders && interface.by_cloud_init)) {
-        let on = interface.manager.is_none_or(|units| enabled(files, units).unwrap_or(false));
+        // netplan's generator starts what it configures.
+        let by_netplan = interface.manager == Some(netfiles::NETPLAN) && program(files, &["netplan"]);
+        let on = by_netplan || interface.manager.is_none_or(|units| enabled(files, units).unwrap_or(false));
         judge(interface, kernel_names, findings);
         dhcp |= interface.dhcp && on;
         let own_client = interface.manager != Some(netfiles::IFUPDOWN);

@@ -51,6 +51,8 @@ enum Block {
 /// Reads a configuration; `variables` are those of the environment block.
 pub(super) fn read(text: &[u8], variables: BTreeMap<String, String>) -> Script {
     let mut script = Script { variables, ..Script::default() };
+    // As grub-mkconfig's header sets it, in a condition.
+    script.variables.entry("menuentry_id_option".to_owned()).or_insert_with(|| "--id".to_owned());
     let mut blocks = vec![Block::Submenu { next: 0 }];
     let mut numbers: Vec<usize> = Vec::new();
     let mut entry: Option<MenuEntry> = None;
@@ -123,7 +125,7 @@ pub(super) fn read(text: &[u8], variables: BTreeMap<String, String>) -> Script {
 /// Title and identifier of a menu entry.
 fn names(words: &[String]) -> Vec<String> {
     let mut names: Vec<String> = words.get(1).into_iter().cloned().collect();
-    let id = words.iter().position(|word| word == "--id" || word.contains("menuentry_id_option"));
+    let id = words.iter().position(|word| word == "--id");
     names.extend(id.and_then(|at| words.get(at + 1)).cloned());
     names
 }
