@@ -25,6 +25,7 @@ fn main() {
     tables(&save);
     images(&save);
     archives(&save, &folder);
+    initramfs(&save);
     texts(&save);
     trees(&save);
 }
@@ -220,6 +221,63 @@ fn bytes_of(format: Format, map: &rootvol::layout::AllocationMap, id: &str) -> V
     }
     writer.finish(&mut emit).unwrap();
     out
+}
+
+/// A cpio archive (newc) with a few entries; with sums (crc) where asked for.
+fn cpio(sums: bool) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (name, mode, data) in [
+        ("init", 0o100_755, &b"\x7fELF\x02\x01\x01"[..]),
+        ("lib", 0o120_777, b"usr/lib"),
+        ("usr/lib/modules/6.1/nvme.ko", 0o100_644, &[7; 300]),
+        ("TRAILER!!!", 0, b""),
+    ] {
+        let sum: u32 = if sums && mode & 0o170_000 == 0o100_000 { data.iter().map(|byte| u32::from(*byte)).sum() } else { 0 };
+        archive.extend_from_slice(if sums { b"070702" } else { b"070701" });
+        for number in [1, mode, 0, 0, 1, 0, data.len() as u32, 0, 0, 0, 0, name.len() as u32 + 1, sum] {
+            archive.extend_from_slice(format!("{number:08x}").as_bytes());
+        }
+        for part in [&[name.as_bytes(), b"\0"].concat()[..], data] {
+            archive.extend_from_slice(part);
+            archive.resize(archive.len().next_multiple_of(4), 0);
+        }
+    }
+    archive
+}
+
+fn initramfs(save: &Save<'_>) {
+    let plain = cpio(false);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let mut options = lzma_rust2::XzOptions::with_preset(1);
+    options.set_check_sum_type(lzma_rust2::CheckType::Crc32);
+    let mut xz = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+    xz.write_all(&plain).unwrap();
+    let mut lzma = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &lzma_rust2::LzmaOptions::with_preset(1), None).unwrap();
+    lzma.write_all(&plain).unwrap();
+    // A block of literals alone: token, length, bytes.
+    let mut block = vec![0xf0];
+    let mut left = plain.len() - 15;
+    while left >= 255 {
+        block.push(255);
+        left -= 255;
+    }
+    block.push(left as u8);
+    block.extend_from_slice(&plain);
+    let lz4 = [&[0x02, 0x21, 0x4c, 0x18][..], &(block.len() as u32).to_le_bytes(), &block].concat();
+    save("initramfs", "crc", &cpio(true));
+    for (name, packed) in [
+        ("gzip", gzip.clone()),
+        ("xz", xz.finish().unwrap()),
+        ("lzma", lzma.finish().unwrap()),
+        ("lz4", lz4),
+        ("zstd", zstd::encode_all(&plain[..], 3).unwrap()),
+    ] {
+        save("initramfs", name, &packed);
+        save("initramfs", &format!("microcode-{name}"), &[&plain[..], &[0; 8], &packed].concat());
+    }
+    save("initramfs", "two", &[&gzip[..], &[0; 3], &gzip].concat());
 }
 
 fn archives(save: &Save<'_>, folder: &Path) {

@@ -33,6 +33,7 @@
 //! | [`format`](mod@format), [`output`] | raw and VHD images; files that appear when they are whole, pipes, devices |
 //! | [`report`], [`manifest`] | what was made, as plain data; the documents that AWS takes, each made of a report |
 //! | [`inspect`] | what is in an image |
+//! | [`initramfs`] | what lies in an initramfs, read as the kernel unpacks it |
 //! | [`recipe`], [`build`] | `image.toml`; an image with its companions |
 //! | [`error`], [`units`], [`guid`] | the one error type; sizes; identifiers |
 //!
@@ -52,6 +53,7 @@ pub mod extract;
 pub mod format;
 pub mod fs;
 pub mod guid;
+pub mod initramfs;
 pub mod inspect;
 pub mod labels;
 pub mod layout;

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("fs", 2),
     ("partition", 2),
     ("checksum", 2),
+    ("initramfs", 2),
     ("format", 2),
     ("output", 2),
     ("source", 3),

@@ -124,12 +124,12 @@ fn one_line(text: &[u8]) -> String {
 }
 
 /// Whether an argument begins with `key`.
-pub(super) fn has(text: &str, key: &str) -> bool {
+pub(crate) fn has(text: &str, key: &str) -> bool {
     value(text, key).is_some()
 }
 
 /// The value of the last argument that begins with `key`, as the kernel takes it.
-pub(super) fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+pub(crate) fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     text.split_ascii_whitespace().filter_map(|word| word.trim_matches('"').strip_prefix(key)).next_back()
 }
 
@@ -162,7 +162,7 @@ pub(super) fn grub_word(word: &str) -> String {
 }
 
 /// The kernel's own reading: spaces part words, double quotes keep them together.
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let (mut quoted, mut any) = (false, false);

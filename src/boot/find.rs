@@ -26,7 +26,7 @@ pub struct Found {
     pub kernels: Vec<Kernel>,
     /// Whatever else says how the tree was meant to boot: loaders for BIOS alone, broken images.
     pub seen: Vec<String>,
-    pub(super) loaders: Loaders,
+    pub(crate) loaders: Loaders,
     pub(super) distro: Distro,
 }
 
@@ -62,7 +62,7 @@ impl Found {
 
 /// The loader that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken<'f> {
+pub(crate) enum Taken<'f> {
     Grub(&'f Grub),
     /// With systemd-boot before it, if the tree has it.
     Uki(&'f Uki, Option<&'f SystemdBoot>),
@@ -71,11 +71,11 @@ pub(super) enum Taken<'f> {
 
 /// What the disk boots with.
 #[derive(Debug, Clone)]
-pub(super) struct Selection<'f> {
-    pub(super) architecture: Architecture,
-    pub(super) taken: Taken<'f>,
+pub(crate) struct Selection<'f> {
+    pub(crate) architecture: Architecture,
+    pub(crate) taken: Taken<'f>,
     /// The kernels for the loader's menu; empty for a UKI.
-    pub(super) kernels: Vec<&'f Kernel>,
+    pub(crate) kernels: Vec<&'f Kernel>,
 }
 
 /// Looks for kernels and loaders. Nothing found is no error here: see [`Found::not_bootable`].
@@ -158,7 +158,7 @@ impl Found {
     /// # Errors
     /// [`ErrorKind::NotBootable`] with what was looked for, what was found and what to install; those of
     /// [`Found::architecture`].
-    pub(super) fn select(&self, options: &Options) -> Result<Selection<'_>> {
+    pub(crate) fn select(&self, options: &Options) -> Result<Selection<'_>> {
         let choice = if options.uki.is_some() && options.loader == LoaderChoice::Auto { LoaderChoice::Uki } else { options.loader };
         if options.uki.is_some() && choice != LoaderChoice::Uki {
             return Err(Error::invalid("a UKI is named, but another loader is asked for"));

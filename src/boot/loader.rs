@@ -13,46 +13,46 @@ use super::{Architecture, version};
 use crate::error::{Error, Result};
 
 /// Where systems mount the ESP, in the order of preference for looking.
-pub(super) const ESP_MOUNT_POINTS: [&str; 3] = ["boot/efi", "efi", "boot"];
+pub(crate) const ESP_MOUNT_POINTS: [&str; 3] = ["boot/efi", "efi", "boot"];
 
 /// GRUB's EFI image, with the shim that starts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Grub {
-    pub(super) image: TreeFile,
+pub(crate) struct Grub {
+    pub(crate) image: TreeFile,
     /// The name under which the shim looks for it, beside itself.
-    pub(super) name: String,
-    pub(super) shim: Option<TreeFile>,
+    pub(crate) name: String,
+    pub(crate) shim: Option<TreeFile>,
     /// shim's key manager and its name on the ESP.
-    pub(super) mok_manager: Option<(TreeFile, String)>,
-    pub(super) architecture: Architecture,
+    pub(crate) mok_manager: Option<(TreeFile, String)>,
+    pub(crate) architecture: Architecture,
     /// The vendor's folder, if the image lies in one.
-    pub(super) vendor: Option<String>,
+    pub(crate) vendor: Option<String>,
 }
 
 /// A unified kernel image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Uki {
-    pub(super) image: TreeFile,
-    pub(super) architecture: Architecture,
+pub(crate) struct Uki {
+    pub(crate) image: TreeFile,
+    pub(crate) architecture: Architecture,
     /// The command line inside.
-    pub(super) cmdline: Option<String>,
+    pub(crate) cmdline: Option<String>,
 }
 
 /// systemd-boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SystemdBoot {
-    pub(super) image: TreeFile,
-    pub(super) architecture: Architecture,
+pub(crate) struct SystemdBoot {
+    pub(crate) image: TreeFile,
+    pub(crate) architecture: Architecture,
 }
 
 /// Every loader of the tree, for both architectures; in each list the one to prefer first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Loaders {
-    pub(super) grubs: Vec<Grub>,
-    pub(super) ukis: Vec<Uki>,
-    pub(super) systemd_boots: Vec<SystemdBoot>,
+pub(crate) struct Loaders {
+    pub(crate) grubs: Vec<Grub>,
+    pub(crate) ukis: Vec<Uki>,
+    pub(crate) systemd_boots: Vec<SystemdBoot>,
     /// What looked like a loader but is none.
-    pub(super) odd: Vec<String>,
+    pub(crate) odd: Vec<String>,
 }
 
 /// Finds the loaders.
@@ -244,7 +244,7 @@ pub(super) fn take_named(files: &Files<'_>, loaders: &mut Loaders, path: &[u8], 
 }
 
 /// Whether a file has these bytes.
-pub(super) fn contains(files: &Files<'_>, file: &TreeFile, needle: &[u8]) -> Result<bool> {
+pub(crate) fn contains(files: &Files<'_>, file: &TreeFile, needle: &[u8]) -> Result<bool> {
     let mut found = false;
     files.search(file, crate::units::u64_of(needle.len()), |window| {
         found = position_of(window, needle).is_some();

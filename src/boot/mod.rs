@@ -14,22 +14,22 @@
 //! loader; loaders for BIOS alone. Kernels and loaders of a different architecture never go together.
 
 mod changes;
-mod cmdline;
+pub(crate) mod cmdline;
 pub(crate) mod distro;
 mod entries;
 mod esp;
 pub(crate) mod files;
-mod find;
+pub(crate) mod find;
 mod fstab;
 mod grub;
 mod kernel;
-mod loader;
+pub(crate) mod loader;
 mod mend;
 mod options;
-mod pe;
+pub(crate) mod pe;
 #[cfg(test)]
-mod tests;
-mod version;
+pub(crate) mod tests;
+pub(crate) mod version;
 
 pub use crate::report::Architecture;
 pub use files::TreeFile;

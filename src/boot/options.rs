@@ -43,7 +43,7 @@ words!(RootBy, "a way to name the root", [PartUuid = "partuuid", Uuid = "uuid", 
 /// UEFI's, GRUB's and the kernel's names of an architecture.
 impl Architecture {
     /// UEFI's suffix in file names, lower case (UEFI specification, section 3.5.1.1).
-    pub(super) const fn efi_suffix(self) -> &'static str {
+    pub(crate) const fn efi_suffix(self) -> &'static str {
         match self {
             Self::X86_64 => "x64",
             Self::Arm64 => "aa64",
@@ -51,7 +51,7 @@ impl Architecture {
     }
 
     /// The file that firmware starts from a disk it knows nothing of (UEFI specification, section 3.5.1.1).
-    pub(super) const fn fallback_name(self) -> &'static str {
+    pub(crate) const fn fallback_name(self) -> &'static str {
         match self {
             Self::X86_64 => "BOOTX64.EFI",
             Self::Arm64 => "BOOTAA64.EFI",

@@ -101,11 +101,11 @@ impl SectionHeader {
 
 /// A PE image.
 #[derive(Debug, Clone)]
-pub(super) struct Pe {
+pub(crate) struct Pe {
     /// The architecture, if it is one that boots here.
-    pub(super) architecture: Option<Architecture>,
+    pub(crate) architecture: Option<Architecture>,
     /// IMAGE_FILE_MACHINE_…, for messages.
-    pub(super) machine: u16,
+    pub(crate) machine: u16,
     sections: Vec<SectionHeader>,
 }
 
@@ -114,7 +114,7 @@ impl Pe {
     ///
     /// # Errors
     /// Those of reading.
-    pub(super) fn read(files: &Files<'_>, file: &TreeFile) -> Result<Option<Self>> {
+    pub(crate) fn read(files: &Files<'_>, file: &TreeFile) -> Result<Option<Self>> {
         let Some(dos) = files.read_array::<64>(file, 0)? else { return Ok(None) };
         if &dos[..2] != b"MZ" {
             return Ok(None);
@@ -140,7 +140,7 @@ impl Pe {
     }
 
     /// Whether this is a unified kernel image as loaders accept it: `.linux` and `.osrel` (UAPI, "Unified Kernel Image").
-    pub(super) fn is_uki(&self) -> bool {
+    pub(crate) fn is_uki(&self) -> bool {
         self.section(b".linux").is_some() && self.section(b".osrel").is_some()
     }
 
@@ -148,11 +148,20 @@ impl Pe {
         self.sections.iter().find(|section| section.name.split(|byte| *byte == 0).next() == Some(name))
     }
 
+    /// Where the bytes of a section lie in the file; `None` if there is no such section or its header lies.
+    pub(crate) fn section_range(&self, file: &TreeFile, name: &[u8]) -> Option<std::ops::Range<u64>> {
+        let section = self.section(name)?;
+        let start = u64::from(section.pointer_to_raw_data);
+        // The size in memory leaves out the padding that the size in the file has.
+        let end = start + u64::from(section.virtual_size.min(section.size_of_raw_data));
+        (end <= file.data.length).then_some(start..end)
+    }
+
     /// The text of a section without trailing NULs; `None` if there is no such section or its header lies.
     ///
     /// # Errors
     /// Those of reading.
-    pub(super) fn section_text(&self, files: &Files<'_>, file: &TreeFile, name: &[u8]) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn section_text(&self, files: &Files<'_>, file: &TreeFile, name: &[u8]) -> Result<Option<Vec<u8>>> {
         let Some(section) = self.section(name) else { return Ok(None) };
         let length = u64::from(section.virtual_size.min(section.size_of_raw_data));
         if length > SECTION_TEXT_MAX_BYTES {
@@ -169,20 +178,20 @@ impl Pe {
 
 /// What a kernel's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KernelImage {
-    pub(super) architecture: Architecture,
+pub(crate) struct KernelImage {
+    pub(crate) architecture: Architecture,
     /// Whether firmware and systemd-boot can start it: it is a PE image.
-    pub(super) efi_stub: bool,
+    pub(crate) efi_stub: bool,
 }
 
 /// A kernel, or why the file is none.
-pub(super) type Inspected = std::result::Result<KernelImage, String>;
+pub(crate) type Inspected = std::result::Result<KernelImage, String>;
 
 /// Reads the header of a kernel.
 ///
 /// # Errors
 /// Those of reading; a file that is no kernel is no error.
-pub(super) fn inspect_kernel(files: &Files<'_>, file: &TreeFile) -> Result<Inspected> {
+pub(crate) fn inspect_kernel(files: &Files<'_>, file: &TreeFile) -> Result<Inspected> {
     let head = files.read_prefix(file, 0x260)?;
     if head.starts_with(&[0x1f, 0x8b]) {
         let packed = files.read_prefix(file, 64 << 10)?;

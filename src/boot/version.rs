@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 /// `~` before everything, the end included; runs of digits as numbers.
 ///
 /// A version that begins with a digit is newer than one that does not: `6.1.0` is a release, `linux` is a name.
-pub(super) fn compare(a: &[u8], b: &[u8]) -> Ordering {
+pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
     let released = |version: &[u8]| version.first().is_some_and(u8::is_ascii_digit);
     released(a).cmp(&released(b)).then_with(|| compare_runs(a, b)).then_with(|| a.cmp(b))
 }

@@ -135,11 +135,12 @@ pub(super) struct Findings<'a> {
     purposes: &'a [Purpose],
     all: Vec<Finding>,
     counts: BTreeMap<&'static str, usize>,
+    not_checked: Vec<String>,
 }
 
 impl<'a> Findings<'a> {
     pub(super) fn new(purposes: &'a [Purpose]) -> Self {
-        Self { purposes, all: Vec::new(), counts: BTreeMap::new() }
+        Self { purposes, all: Vec::new(), counts: BTreeMap::new(), not_checked: Vec::new() }
     }
 
     /// Whether any of these rules is asked for: what only they need is not looked at otherwise.
@@ -152,6 +153,16 @@ impl<'a> Findings<'a> {
         let Some(severity) = rule.severity_for(self.purposes) else { return };
         *self.counts.entry(rule.id).or_default() += 1;
         self.all.push(Finding { rule, severity, place, message: message.into() });
+    }
+
+    /// Takes what could not be judged, and why; escaped where it quotes the image.
+    pub(super) fn cannot_check(&mut self, why: impl Into<String>) {
+        self.not_checked.push(why.into());
+    }
+
+    /// What could not be judged.
+    pub(super) fn take_not_checked(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.not_checked)
     }
 
     /// All findings: the worst first, then by family, rule and place.

@@ -208,7 +208,7 @@ fn check_disk(image: &DiskImage, findings: &mut Findings<'_>, not_checked: &mut 
     // That a file had to be unpacked says nothing of the disk in it.
     let of_container = image.disk().notes().len();
     let skipped = if image.disk().wrapping() == Wrapping::Compressed { of_container } else { 0 };
-    for note in image.notes().iter().skip(skipped) {
+    for note in image.notes().iter().skip(skipped).filter(|note| !boot::tells(note)) {
         findings.add(&DISK_ODD, Place::Image, escape(note.as_bytes()));
     }
     for check in [import::check_disk, made::check_disk] {
@@ -219,7 +219,8 @@ fn check_disk(image: &DiskImage, findings: &mut Findings<'_>, not_checked: &mut 
 }
 
 impl Linted {
-    fn of(subject: String, findings: Findings<'_>, not_checked: Vec<String>, options: &LintOptions) -> Self {
+    fn of(subject: String, mut findings: Findings<'_>, mut not_checked: Vec<String>, options: &LintOptions) -> Self {
+        not_checked.extend(findings.take_not_checked());
         let mut linted = Self { subject, purposes: options.purposes.clone(), findings: Vec::new(), allowed: Vec::new(), not_checked };
         for finding in findings.finish() {
             match options.allow.iter().find(|allowance| allowance.covers(&finding)) {

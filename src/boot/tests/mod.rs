@@ -10,22 +10,22 @@ use crate::content::MemoryContents;
 use crate::tree::{Metadata, NewNode, NodeKind, Timestamp, TreeBuilder};
 use std::sync::Arc;
 
-pub(super) const AMD64: u16 = 0x8664;
-pub(super) const ARM64: u16 = 0xaa64;
+pub(crate) const AMD64: u16 = 0x8664;
+pub(crate) const ARM64: u16 = 0xaa64;
 
 /// A tree in the making, with contents in memory.
-pub(super) struct Fake {
+pub(crate) struct Fake {
     tree: TreeBuilder,
     memory: MemoryContents,
 }
 
 impl Fake {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { tree: TreeBuilder::new(), memory: MemoryContents::new() }
     }
 
     /// Debian with a kernel, its initramfs and init; no loader.
-    pub(super) fn debian() -> Self {
+    pub(crate) fn debian() -> Self {
         Self::new()
             .file("usr/lib/os-release", "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n")
             .link("etc/os-release", "../usr/lib/os-release")
@@ -35,40 +35,40 @@ impl Fake {
     }
 
     /// The same with shim and signed GRUB.
-    pub(super) fn debian_grub() -> Self {
+    pub(crate) fn debian_grub() -> Self {
         Self::debian().signed_grub("x64", "x86_64", AMD64)
     }
 
-    pub(super) fn signed_grub(self, suffix: &str, platform: &str, machine: u16) -> Self {
+    pub(crate) fn signed_grub(self, suffix: &str, platform: &str, machine: u16) -> Self {
         self.file(&format!("usr/lib/shim/shim{suffix}.efi.signed"), pe(machine, &[]))
             .file(&format!("usr/lib/shim/mm{suffix}.efi.signed"), pe(machine, &[]))
             .file(&format!("usr/lib/shim/fb{suffix}.efi.signed"), pe(machine, &[]))
             .file(&format!("usr/lib/grub/{platform}-efi-signed/grub{suffix}.efi.signed"), grub(machine, "debian"))
     }
 
-    pub(super) fn file(mut self, path: &str, bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn file(mut self, path: &str, bytes: impl AsRef<[u8]>) -> Self {
         let content = self.memory.push(bytes.as_ref()).unwrap();
         let length = crate::units::u64_of(bytes.as_ref().len());
         self.tree.add(path, Metadata { mode: 0o644, ..Metadata::default() }, NewNode::File { content, length, data: None }).unwrap();
         self
     }
 
-    pub(super) fn link(mut self, path: &str, target: &str) -> Self {
+    pub(crate) fn link(mut self, path: &str, target: &str) -> Self {
         self.tree.add(path, Metadata { mode: 0o777, ..Metadata::default() }, NewNode::Symlink(target.as_bytes())).unwrap();
         self
     }
 
-    pub(super) fn folder(mut self, path: &str) -> Self {
+    pub(crate) fn folder(mut self, path: &str) -> Self {
         self.tree.add(path, Metadata { mode: 0o755, ..Metadata::default() }, NewNode::Directory).unwrap();
         self
     }
 
-    pub(super) fn without(mut self, path: &str) -> Self {
+    pub(crate) fn without(mut self, path: &str) -> Self {
         assert!(self.tree.remove(path).unwrap(), "{path}");
         self
     }
 
-    pub(super) fn done(self) -> (Tree, ContentStore) {
+    pub(crate) fn done(self) -> (Tree, ContentStore) {
         let mut store = ContentStore::new();
         let count = self.memory.count();
         store.add(Arc::new(self.memory), count).unwrap();
@@ -76,36 +76,36 @@ impl Fake {
     }
 
     /// Prepared with `options`.
-    pub(super) fn prepare(self, options: &Options) -> Result<Made> {
+    pub(crate) fn prepare(self, options: &Options) -> Result<Made> {
         let (tree, mut store) = self.done();
         let prepared = prepare(tree, None, &mut store, options, &ids())?;
         Ok(Made { prepared, store })
     }
 
     /// The message of the error that preparing gives.
-    pub(super) fn refusal(self, options: &Options) -> (crate::ErrorKind, String) {
+    pub(crate) fn refusal(self, options: &Options) -> (crate::ErrorKind, String) {
         let error = self.prepare(options).map(|made| made.prepared.summary).unwrap_err();
         (error.kind(), error.to_string())
     }
 }
 
 /// What was made.
-pub(super) struct Made {
-    pub(super) prepared: Prepared,
-    pub(super) store: ContentStore,
+pub(crate) struct Made {
+    pub(crate) prepared: Prepared,
+    pub(crate) store: ContentStore,
 }
 
 impl Made {
-    pub(super) fn root(&self, path: &str) -> String {
+    pub(crate) fn root(&self, path: &str) -> String {
         text(&self.prepared.root, &self.store, path).unwrap_or_else(|| panic!("no {path} in the root"))
     }
 
-    pub(super) fn esp(&self, path: &str) -> String {
+    pub(crate) fn esp(&self, path: &str) -> String {
         text(&self.prepared.esp, &self.store, path).unwrap_or_else(|| panic!("no {path} on the ESP: {:?}", self.esp_files()))
     }
 
     /// The files of the ESP.
-    pub(super) fn esp_files(&self) -> Vec<String> {
+    pub(crate) fn esp_files(&self) -> Vec<String> {
         let mut all = Vec::new();
         self.prepared
             .esp
@@ -119,7 +119,7 @@ impl Made {
         all
     }
 
-    pub(super) fn has_note(&self, part: &str) -> bool {
+    pub(crate) fn has_note(&self, part: &str) -> bool {
         self.prepared.notes.iter().any(|note| note.contains(part))
     }
 }
@@ -131,7 +131,7 @@ fn text(tree: &Tree, store: &ContentStore, path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-pub(super) fn ids() -> Identities {
+pub(crate) fn ids() -> Identities {
     Identities {
         root_partuuid: "11111111-2222-8333-8444-555555555555".into(),
         root_uuid: "66666666-7777-8888-8999-aaaaaaaaaaaa".into(),
@@ -143,12 +143,12 @@ pub(super) fn ids() -> Identities {
     }
 }
 
-pub(super) fn with(loader: LoaderChoice) -> Options {
+pub(crate) fn with(loader: LoaderChoice) -> Options {
     Options { loader, ..Options::default() }
 }
 
 /// A PE image with these sections.
-pub(super) fn pe(machine: u16, sections: &[(&[u8; 8], &[u8])]) -> Vec<u8> {
+pub(crate) fn pe(machine: u16, sections: &[(&[u8; 8], &[u8])]) -> Vec<u8> {
     let mut image = vec![0; 0x80];
     image[..2].copy_from_slice(b"MZ");
     image[0x3c] = 0x40;
@@ -179,7 +179,7 @@ pub(super) fn pe(machine: u16, sections: &[(&[u8; 8], &[u8])]) -> Vec<u8> {
 }
 
 /// A 64-bit bzImage with EFI stub.
-pub(super) fn bzimage() -> Vec<u8> {
+pub(crate) fn bzimage() -> Vec<u8> {
     let mut image = pe(AMD64, &[]);
     image.resize(0x300, 0);
     image[0x1fe..0x206].copy_from_slice(b"\x55\xaa\0\0HdrS");
@@ -189,7 +189,7 @@ pub(super) fn bzimage() -> Vec<u8> {
 }
 
 /// An arm64 Image with EFI stub.
-pub(super) fn arm_image() -> Vec<u8> {
+pub(crate) fn arm_image() -> Vec<u8> {
     let mut image = pe(ARM64, &[]);
     // Real images have their PE header behind the 64 bytes of the Image header, as here.
     image[56..60].copy_from_slice(b"ARM\x64");
@@ -198,15 +198,15 @@ pub(super) fn arm_image() -> Vec<u8> {
 }
 
 /// GRUB with a built-in prefix.
-pub(super) fn grub(machine: u16, vendor: &str) -> Vec<u8> {
+pub(crate) fn grub(machine: u16, vendor: &str) -> Vec<u8> {
     pe(machine, &[(b"mods\0\0\0\0", format!("(memdisk)\0/EFI/ no prefix /EFI/BOOT\0\0/EFI/{vendor}\0\0").as_bytes())])
 }
 
 /// A UKI with a command line.
-pub(super) fn uki(machine: u16, cmdline: &str) -> Vec<u8> {
+pub(crate) fn uki(machine: u16, cmdline: &str) -> Vec<u8> {
     pe(machine, &[(b".osrel\0\0", b"ID=debian\n"), (b".cmdline", format!("{cmdline}\n\0\0").as_bytes()), (b".linux\0\0", b"kernel")])
 }
 
-pub(super) fn systemd_boot(machine: u16) -> Vec<u8> {
+pub(crate) fn systemd_boot(machine: u16) -> Vec<u8> {
     pe(machine, &[(b".sdmagic", b"#### LoaderInfo: systemd-boot 252 ####\0")])
 }
