@@ -180,6 +180,7 @@ fn lint(source: &Source, image: Option<&DiskImage>, subject: String, options: &L
             Ok(()) => {}
         }
     }
+    not_checked.extend(findings.not_kept());
     let mut linted = Linted { subject, purposes: options.purposes.clone(), findings: Vec::new(), allowed: Vec::new(), not_checked };
     for finding in findings.finish() {
         match options.allow.iter().find(|allowance| allowance.covers(&finding)) {
