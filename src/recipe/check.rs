@@ -38,6 +38,9 @@ fn check(recipe: &Recipe) -> Checked {
     if let Some(boot) = &recipe.boot {
         check_boot(boot)?;
     }
+    if let Some((list, at, error)) = recipe.clean.as_ref().and_then(crate::clean::CleanOptions::first_wrong) {
+        return Err(Problem::at(&[&"clean", &list, &at], error.to_string()));
+    }
     check_files(&recipe.files)?;
     match recipe.ami.as_ref().and_then(crate::manifest::Ami::first_wrong) {
         Some((field, error)) => Err(Problem::at(&[&"ami", &field], error.to_string())),

@@ -140,7 +140,7 @@ fn look(subject: &Subject<'_>, image: &DiskImage, unused: &[Unused], findings: &
     let mut totals: Vec<(Option<(u32, u64)>, u64, u64)> = Vec::new();
     let mut told = 0;
     for piece in found {
-        let at = unused.partition_point(|unused| unused.range.end <= piece.first.max(piece.secrets.first().map_or(0, |secret| secret.0)));
+        let at = unused.partition_point(|unused| unused.range.end <= piece.first);
         let partition = unused.get(at).and_then(|unused| unused.partition);
         if piece.bytes > 0 {
             match totals.iter_mut().find(|total| total.0 == partition) {

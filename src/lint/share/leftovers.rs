@@ -2,8 +2,9 @@
 //!
 //! Only what is not empty counts: distributions ship empty logs, so that they have the right owner.
 
-use super::places::{in_home, name};
+use super::places::name;
 use crate::boot::files::show;
+use crate::clean::{in_home, is_history};
 use crate::lint::finding::{Findings, Place};
 use crate::lint::rule::{EVERY, Family, Rule, SHARED, Severity};
 use crate::tree::{NodeKind, Tree};
@@ -253,13 +254,7 @@ impl Leftovers {
 
 /// What a user's home has: histories, and more of what was typed.
 fn home(path: &[u8], rest: &[u8], findings: &mut Findings<'_>) {
-    let file = name(rest);
-    let hidden = rest.starts_with(b".");
-    let is_history = hidden
-        && (file.ends_with(b"history")
-            || file.ends_with(b"_hist")
-            || matches!(file, b".zhistory" | b".histfile" | b".lesshst" | b".viminfo" | b".wget-hsts" | b"viminfo"));
-    if is_history {
+    if is_history(rest) {
         findings.add(&HISTORY, Place::path(path), "a history of what was typed, searched or visited");
     }
     if rest == b".ssh/known_hosts" && !path.starts_with(b"root/") {

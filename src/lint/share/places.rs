@@ -10,16 +10,6 @@ pub(super) fn folder(path: &[u8]) -> &[u8] {
     &path[..memchr::memrchr(b'/', path).unwrap_or(0)]
 }
 
-/// The path in a home (`root`, `home/NAME`), without the home.
-pub(super) fn in_home(path: &[u8]) -> Option<&[u8]> {
-    let path = path.strip_prefix(b"var/").filter(|path| path.starts_with(b"roothome/") || path.starts_with(b"home/")).unwrap_or(path);
-    if let Some(rest) = path.strip_prefix(b"root/").or_else(|| path.strip_prefix(b"roothome/")) {
-        return Some(rest);
-    }
-    let rest = path.strip_prefix(b"home/")?;
-    rest.get(memchr::memchr(b'/', rest)? + 1..)
-}
-
 /// Whether a package's own file lies here, which everybody has: what the distribution installs, not what an administrator does.
 pub(super) fn is_package_code(path: &[u8]) -> bool {
     let under = |folder: &[u8]| path.starts_with(folder);

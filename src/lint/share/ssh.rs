@@ -165,15 +165,16 @@ fn cloud_init_forbids_passwords(subject: &Subject<'_>) -> Result<bool> {
 fn host_keys(subject: &Subject<'_>, settings: &[Setting], findings: &mut Findings<'_>) {
     let usual = ["etc/ssh/ssh_host_*", "etc/dropbear/dropbear_*_host_key"].map(str::to_owned);
     let named = settings.iter().filter(|setting| setting.keyword == "hostkey").filter_map(|setting| String::from_utf8(setting.value.clone()).ok());
-    let mut files: Vec<TreeFile> = usual.into_iter().chain(named).flat_map(|pattern| subject.files.expand(pattern.trim_matches('"'), false)).collect();
+    let expand = |pattern: &str| subject.files.expand(pattern.trim_matches('"'), false);
+    // The pattern fits more than keys; what sshd is told to use is one whatever it is called.
+    let is_key = |file: &TreeFile| memchr::memmem::find(name(&file.path), b"key").is_some();
+    let mut files: Vec<TreeFile> = usual.iter().flat_map(|pattern| expand(pattern)).filter(is_key).collect();
+    files.extend(named.flat_map(|pattern| expand(&pattern)));
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files.dedup_by(|a, b| a.path == b.path);
     for file in files.iter().filter(|file| file.data.length > 0) {
         let half = if file.path.ends_with(b".pub") { "the public half of a host key" } else { "a private host key" };
-        let is_key = name(&file.path).starts_with(b"dropbear") || memchr::memmem::find(name(&file.path), b"key").is_some();
-        if is_key {
-            findings.add(&HOST_KEYS, Place::path(&file.path), half);
-        }
+        findings.add(&HOST_KEYS, Place::path(&file.path), half);
     }
 }
 

@@ -187,8 +187,9 @@ impl LookAt for Scan<'_> {
         }
         if memchr::memchr(0, &bytes[..bytes.len().min(TEXT_HEAD_BYTES)]).is_none() {
             for (rule, line, message) in shapes_in(path, bytes, example) {
-                // What its own file tells already is not told twice.
-                if !found.iter().any(|(_, other, _)| *other == line) {
+                // What its own file tells already is not told twice: the same line, and the same first characters.
+                let shown = |message: &str| message.split_once('(').map(|(_, first)| first.split('…').next().unwrap_or_default().to_owned());
+                if !found.iter().any(|(_, other, told)| *other == line && shown(told) == shown(&message)) {
                     found.push((rule, line, message));
                 }
             }
