@@ -25,6 +25,7 @@
 //! | [`tree`], [`content`] | what a filesystem holds: [`tree::TreeBuilder`] makes one in memory; where its bytes are read |
 //! | [`compressed`] | gzip, zstd and xz, unpacked within limits |
 //! | [`boot`] | what a tree needs to boot: loader, configuration, fstab, the EFI system partition |
+//! | [`clean`] | a tree without what a golden image must not carry |
 //! | [`labels`] | SELinux labels by a policy's `file_contexts` |
 //! | [`disk`] | [`DiskSpec`], what is wanted, and [`Disk`], what was decided; writing it |
 //! | [`fs`], [`partition`] | the planners of ext4, FAT, GPT and MBR, and what recognises them |
@@ -44,6 +45,7 @@
 pub mod boot;
 pub mod build;
 pub mod checksum;
+pub mod clean;
 pub mod compressed;
 pub mod content;
 pub mod diff;

@@ -35,6 +35,9 @@ pub struct Report {
     pub sources: Vec<String>,
     /// What a person should know: what was mended, dropped, found odd.
     pub notes: Vec<String>,
+    /// What `[clean]` took out of the tree: absolute paths, with `(emptied)` behind what is there still.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
 }
 
 impl Report {

@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("source", 3),
     ("boot", 3),
     ("labels", 3),
+    ("clean", 3),
     ("stream", 3),
     ("disk", 4),
     ("listing", 4),

@@ -77,6 +77,7 @@ impl Disk {
             version: options.version.clone(),
             sources: vec![format!("{} ({})", shown_name(image), image.disk().format())],
             notes,
+            removed: Vec::new(),
             inputs: vec![image.path().to_path_buf()],
             image_id: Guid::derive(seed, "image"),
             epoch: options.epoch.unwrap_or(super::DEFAULT_EPOCH),

@@ -58,6 +58,9 @@ pub struct Outline<'a> {
     pub sources: &'a [String],
     /// What a person should know.
     pub notes: &'a [String],
+    /// What `[clean]` took out of the tree.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub removed: &'a [String],
 }
 
 /// A layout at its place on the disk.
@@ -84,6 +87,7 @@ struct Inner {
     version: Option<String>,
     sources: Vec<String>,
     notes: Vec<String>,
+    removed: Vec<String>,
     inputs: Vec<PathBuf>,
     /// The image file's own identifier.
     image_id: Guid,
@@ -121,6 +125,7 @@ impl Disk {
             version: drafted.spec.version,
             sources: drafted.sources,
             notes: drafted.notes,
+            removed: drafted.spec.removed,
             inputs: drafted.inputs,
             image_id: Guid::derive(drafted.seed, "image"),
             epoch: drafted.spec.epoch,
@@ -168,14 +173,20 @@ impl Disk {
     /// The plan as plain data, with the names that the report of a build has.
     #[must_use]
     pub fn outline(&self) -> Outline<'_> {
-        let Inner { summary, partitions, boot, name, version, sources, notes, .. } = &*self.0;
-        Outline { name: name.as_deref(), version: version.as_deref(), disk: summary, partitions, boot: boot.as_ref(), sources, notes }
+        let Inner { summary, partitions, boot, name, version, sources, notes, removed, .. } = &*self.0;
+        Outline { name: name.as_deref(), version: version.as_deref(), disk: summary, partitions, boot: boot.as_ref(), sources, notes, removed }
     }
 
     /// What a person should know: what was mended, dropped, found odd.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.0.notes
+    }
+
+    /// What `[clean]` took out of the tree: absolute paths, with `(emptied)` behind what is there still.
+    #[must_use]
+    pub fn removed(&self) -> &[String] {
+        &self.0.removed
     }
 
     /// Which 512-KiB blocks are used.

@@ -28,6 +28,10 @@ impl fmt::Display for Disk {
         if let Some(boot) = self.boot() {
             show_boot(f, boot)?;
         }
+        for removed in self.removed() {
+            // Escaped where it was made.
+            writeln!(f, "  cleaned: {removed}")?;
+        }
         for note in self.notes() {
             writeln!(f, "  note: {}", escape(note.as_bytes()))?;
         }

@@ -330,6 +330,8 @@ pub struct DiskSpec {
     pub boot: boot::Options,
     /// Files beside those of the sources that no output may replace, such as a recipe.
     pub inputs: Vec<PathBuf>,
+    /// What was taken out of the tree before ([`crate::clean`]), for the report.
+    pub removed: Vec<String>,
 }
 
 impl DiskSpec {
@@ -353,6 +355,7 @@ impl DiskSpec {
             boot_mode: BootMode::Auto,
             boot: boot::Options::default(),
             inputs: Vec::new(),
+            removed: Vec::new(),
         }
     }
 

@@ -181,6 +181,7 @@ impl Disk {
             boot: inner.boot.clone(),
             sources: inner.sources.clone(),
             notes,
+            removed: inner.removed.clone(),
         }
     }
 }

@@ -9,6 +9,8 @@ use std::fmt;
 
 /// Findings of one rule that are listed; more are counted. A tree has a million paths, and nobody reads as many lines.
 pub const LISTED_PER_RULE: usize = 25;
+/// Findings of one rule that are kept, the first in the order of looking: a hostile tree has a million. Those behind them are counted.
+const KEPT_PER_RULE: usize = 4096;
 
 /// Where something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,7 +153,11 @@ impl<'a> Findings<'a> {
     /// Takes a finding. `message` says what is there, escaped where it quotes the image.
     pub(super) fn add(&mut self, rule: &'static Rule, place: Place, message: impl Into<String>) {
         let Some(severity) = rule.severity_for(self.purposes) else { return };
-        *self.counts.entry(rule.id).or_default() += 1;
+        let count = self.counts.entry(rule.id).or_default();
+        *count += 1;
+        if *count > KEPT_PER_RULE {
+            return;
+        }
         self.all.push(Finding { rule, severity, place, message: message.into() });
     }
 
@@ -160,9 +166,16 @@ impl<'a> Findings<'a> {
         self.not_checked.push(why.into());
     }
 
-    /// What could not be judged.
+    /// What could not be judged, and what there is more than is kept: a line each.
     pub(super) fn take_not_checked(&mut self) -> Vec<String> {
+        let not_kept = self.not_kept();
+        self.not_checked.extend(not_kept);
         std::mem::take(&mut self.not_checked)
+    }
+
+    fn not_kept(&self) -> Vec<String> {
+        let over = self.counts.iter().filter_map(|(rule, count)| count.checked_sub(KEPT_PER_RULE).filter(|more| *more > 0).map(|more| (rule, more)));
+        over.map(|(rule, more)| format!("{more} more findings of {rule}: only the first {KEPT_PER_RULE} are kept")).collect()
     }
 
     /// All findings: the worst first, then by family, rule and place.

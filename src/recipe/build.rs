@@ -2,6 +2,7 @@
 
 use super::Recipe;
 use super::sections::{BootSection, FileKind, FileSection, PartitionSection};
+use crate::clean::{self, Cleaned, Removed};
 use crate::content::MemoryContents;
 use crate::disk::{DEFAULT_EPOCH, DiskSpec, Filesystem, FilesystemKind, PartitionSpec};
 use crate::error::{Error, Result};
@@ -50,13 +51,13 @@ impl Recipe {
             spec.boot.architecture = ami.architecture;
             spec.boot.import_image = ami.bucket.is_some();
         }
-        self.lay_files(&mut spec)?;
+        self.change_root(&mut spec)?;
         Ok(spec)
     }
 
-    /// Lays every `[[file]]` over the tree of the root, or of the only partition with a source.
-    fn lay_files(&self, spec: &mut DiskSpec) -> Result<()> {
-        if self.files.is_empty() {
+    /// Cleans the tree of the root, or of the only partition with a source, and lays every `[[file]]` over what is left: these are wanted.
+    fn change_root(&self, spec: &mut DiskSpec) -> Result<()> {
+        if self.files.is_empty() && self.clean.is_none() {
             return Ok(());
         }
         let epoch = spec.epoch;
@@ -68,9 +69,34 @@ impl Recipe {
             None => None,
         };
         let place = place.unwrap_or(&mut spec.root);
-        let source = place.take().ok_or_else(|| Error::invalid("[[file]] entries, but no partition with a source that they could be laid over"))?;
-        *place = Some(with_files(source, &self.files, epoch)?);
+        let none = || match self.files.is_empty() {
+            false => Error::invalid("[[file]] entries, but no partition with a source that they could be laid over"),
+            true => Error::invalid("[clean], but no partition with a source that could be cleaned"),
+        };
+        let mut source = place.take().ok_or_else(none)?;
+        if let Some(options) = &self.clean {
+            let Cleaned { tree, removed, .. } = clean::clean(source.tree, options)?;
+            if !removed.is_empty() {
+                source.inodes = Vec::new();
+                source.notes.push(cleaned_note(&removed));
+            }
+            source.tree = tree;
+            spec.removed = removed.iter().map(ToString::to_string).collect();
+        }
+        *place = Some(if self.files.is_empty() { source } else { with_files(source, &self.files, epoch)? });
         Ok(())
+    }
+}
+
+/// What was cleaned, in a sentence.
+fn cleaned_note(removed: &[Removed]) -> String {
+    let emptied = removed.iter().filter(|removed| removed.emptied).count();
+    let gone = removed.len() - emptied;
+    let entries = |count: usize| if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") };
+    match (gone, emptied) {
+        (gone, 0) => format!("[clean] removed {} from the tree", entries(gone)),
+        (0, emptied) => format!("[clean] emptied {} of the tree", entries(emptied)),
+        (gone, emptied) => format!("[clean] removed {} from the tree and emptied {emptied}", entries(gone)),
     }
 }
 

@@ -38,6 +38,9 @@ fn check(recipe: &Recipe) -> Checked {
     if let Some(boot) = &recipe.boot {
         check_boot(boot)?;
     }
+    if let Some((list, at, error)) = recipe.clean.as_ref().and_then(crate::clean::CleanOptions::first_wrong) {
+        return Err(Problem::at(&[&"clean", &list, &at], error.to_string()));
+    }
     check_files(&recipe.files)?;
     recipe.lint.check()?;
     match recipe.ami.as_ref().map_or(Ok(()), crate::manifest::AmiChoices::find_wrong) {

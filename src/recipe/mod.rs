@@ -33,6 +33,7 @@ pub use load::{LoadOptions, RECIPE_MAX_BYTES};
 pub use sections::{Attribute, BootSection, DiskSection, FileKind, FileSection, PartitionSection};
 pub use values::{FileMode, Owner, XattrValue};
 
+use crate::clean::CleanOptions;
 use crate::error::{Error, Result};
 use crate::guid::Guid;
 use crate::manifest::AmiChoices;
@@ -54,6 +55,9 @@ pub struct Recipe {
     /// The build's own time, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
+    /// `clean = true`, or `[clean]`: what is taken out of the root's tree before files are laid over it.
+    #[serde(skip_serializing_if = "Option::is_none", with = "values::clean")]
+    pub clean: Option<CleanOptions>,
     /// `[disk]`.
     #[serde(skip_serializing_if = "DiskSection::is_default")]
     pub disk: DiskSection,

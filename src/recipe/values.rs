@@ -154,3 +154,37 @@ pub(super) mod one_or_more {
         deserializer.deserialize_any(Paths)
     }
 }
+
+/// `clean = true`, or a table of what is cleaned.
+pub(super) mod clean {
+    use super::{Deserialize as _, Deserializer, MapAccess, Serialize as _, Serializer, Visitor, de, fmt};
+    use crate::clean::CleanOptions;
+
+    pub(in crate::recipe) fn serialize<S: Serializer>(options: &Option<CleanOptions>, serializer: S) -> Result<S::Ok, S::Error> {
+        match options {
+            Some(options) if *options == CleanOptions::default() => serializer.serialize_bool(true),
+            Some(options) => options.serialize(serializer),
+            None => serializer.serialize_bool(false),
+        }
+    }
+
+    pub(in crate::recipe) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CleanOptions>, D::Error> {
+        struct Clean;
+        impl<'de> Visitor<'de> for Clean {
+            type Value = Option<CleanOptions>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or a table")
+            }
+
+            fn visit_bool<E: de::Error>(self, clean: bool) -> Result<Self::Value, E> {
+                Ok(clean.then(CleanOptions::default))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                CleanOptions::deserialize(de::value::MapAccessDeserializer::new(map)).map(Some)
+            }
+        }
+        deserializer.deserialize_any(Clean)
+    }
+}

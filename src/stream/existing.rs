@@ -4,6 +4,7 @@
 //! An opened image is a disk like any other here: what it stores is one piece of contents, its holes are unused. Any slice of
 //! its blocks can be done by itself, by many processes or machines at once; [`BlockChecksums::merge`] joins the slices.
 
+use super::crew::on_threads;
 use super::{Blocks, Cancel, Consumer, Fill, Filled, OnProgress, StreamOptions, stream};
 use crate::checksum::{BlockChecksums, BlockState, is_zero};
 use crate::content::{Contents, ReadAt};
@@ -121,6 +122,43 @@ pub fn blocks_with_data(disk: &dyn ReadAt, cancel: &Cancel) -> Result<Vec<Range<
         }
     }
     Ok(found)
+}
+
+/// Looks at what `disk` stores of `ranges` (ascending and disjoint), on `threads` threads: `look` gets the offset of a piece of at most 512
+/// KiB, how many of its bytes are its own, and the bytes, behind which up to `overlap_bytes` of the same range follow, so that nothing that
+/// is shorter is missed where two pieces meet. What it finds, in the order of the disk. What is not stored reads as zero and is passed over.
+///
+/// # Errors
+/// Those of `disk`; [`ErrorKind::Cancelled`]; as [`super::hash_files`].
+pub fn look_at_ranges<T: Send>(
+    disk: &dyn DiskReader,
+    ranges: &[Range<u64>],
+    overlap_bytes: u64,
+    threads: usize,
+    cancel: &Cancel,
+    look: impl Fn(u64, usize, &[u8]) -> Option<T> + Sync,
+) -> Result<Vec<T>> {
+    // (a piece, the end of what may be looked at with it)
+    let mut pieces: Vec<(Range<u64>, u64)> = Vec::new();
+    for range in ranges {
+        for stored in stored(disk, range.clone(), cancel)? {
+            let mut at = stored.start;
+            while at < stored.end {
+                let end = (at / BLOCK_BYTES * BLOCK_BYTES + BLOCK_BYTES).min(stored.end);
+                pieces.push((at..end, (end + overlap_bytes).min(stored.end)));
+                at = end;
+            }
+        }
+    }
+    let found = on_threads(pieces.len(), threads, cancel, "looks at a disk", |at, buffer| {
+        let (piece, end) = &pieces[at];
+        let len = usize_of(end - piece.start);
+        buffer.resize(buffer.len().max(len), 0);
+        disk.read_exact_at(piece.start, &mut buffer[..len])?;
+        Ok(look(piece.start, usize_of(piece.end - piece.start), &buffer[..len]))
+    })?;
+    disk.check_unchanged()?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// Whether a part of a block holds a byte that is not zero.

@@ -1,17 +1,17 @@
-//! The digests of many files, on threads: as `sha256sum` gives them, each file by itself.
+//! Many files, on threads, each by itself: their digests, as `sha256sum` gives them, or what is looked for in them.
 //!
 //! Files are taken in windows, in the order given, which is that of the tree and so mostly of the disk. The short ones of a
 //! window are read at once and hashed together, many messages at a time; a long one is read in pieces and hashed by itself.
 
-use super::{Cancel, THREADS_MAX};
+use super::Cancel;
+use super::crew::on_threads;
 use crate::checksum::Digest;
 use crate::checksum::sha256::hash_messages;
 use crate::content::{Contents, Wanted};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::units::{ContentId, u64_of, usize_of};
 use sha2::{Digest as _, Sha256};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
 
 /// Files up to this are hashed together.
 const SHORT_MAX_BYTES: u64 = 256 * 1024;
@@ -20,6 +20,8 @@ const WINDOW_BYTES: u64 = 4 << 20;
 const WINDOW_FILES: usize = 1024;
 /// Bytes of a long file that are read at once.
 const PIECE_BYTES: u64 = 512 * 1024;
+/// By so many bytes a [`LookAt`] decides whether it wants the rest of a file; shorter ones are read whole.
+pub const HEAD_BYTES: u64 = 16 * 1024;
 
 /// Contents and how long they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,46 +32,101 @@ pub struct WholeContents {
     pub length: u64,
 }
 
-/// The SHA-256 of each of `files`, on `threads` threads (1 to [`THREADS_MAX`]). What cannot be read is an error in its place.
+/// The SHA-256 of each of `files`, on `threads` threads (1 to [`THREADS_MAX`](super::THREADS_MAX)). What cannot be read is an error in
+/// its place.
 ///
 /// # Errors
 /// [`ErrorKind::Cancelled`], [`ErrorKind::Internal`] where the contents' implementation panics, a number of threads that cannot be.
 pub fn hash_files(contents: &dyn Contents, files: &[WholeContents], threads: usize, cancel: &Cancel) -> Result<Vec<Result<Digest>>> {
-    if threads == 0 || threads > THREADS_MAX {
-        return Err(Error::invalid(format!("{threads} threads: 1 to {THREADS_MAX} can be had")));
-    }
     let windows = windows(files);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done: Vec<(usize, Vec<Result<Digest>>)> = Vec::new();
-        let mut buffer = Vec::new();
-        while let Some(window) = windows.get(next.fetch_add(1, Ordering::Relaxed)) {
-            cancel.check()?;
-            done.push((window.start, hash_window(contents, &files[window.clone()], &mut buffer, cancel)?));
-        }
-        Ok(done)
-    };
-    let caught = || catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "a thread that hashes files panicked")));
-    let helpers = threads.min(windows.len().max(1)) - 1;
-    let mut done = std::thread::scope(|scope| {
-        let spawned: Vec<_> = (0..helpers).filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, caught).ok()).collect();
-        let mut all = caught();
-        for helper in spawned {
-            let more = helper.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "a thread that hashes files panicked")));
-            match (&mut all, more) {
-                (Ok(all), Ok(more)) => all.extend(more),
-                (Ok(_), Err(error)) => all = Err(error),
-                (Err(_), _) => {}
-            }
-        }
-        all
+    let done = on_threads(windows.len(), threads, cancel, "hashes files", |at, buffer| hash_window(contents, &files[windows[at].clone()], buffer, cancel))?;
+    Ok(done.into_iter().flatten().collect())
+}
+
+/// What is looked for in files.
+pub trait LookAt: Sync {
+    /// What is found in one file.
+    type Found: Send;
+
+    /// Whether the rest of the file with this position in the list is to be read, by its first [`HEAD_BYTES`] or fewer.
+    fn wants(&self, at: usize, head: &[u8]) -> bool;
+
+    /// Looks at the file with this position in the list: at all of it.
+    fn look(&self, at: usize, bytes: &[u8]) -> Option<Self::Found>;
+}
+
+/// Looks at each of `files`, on `threads` threads (1 to [`THREADS_MAX`](super::THREADS_MAX)): at as many first bytes as
+/// [`WholeContents::length`] says, which are held in memory. What was found, and what could not be read, by position in the list.
+///
+/// # Errors
+/// As [`hash_files`].
+pub fn look_at_files<L: LookAt>(
+    contents: &dyn Contents,
+    files: &[WholeContents],
+    threads: usize,
+    cancel: &Cancel,
+    look: &L,
+) -> Result<Vec<(usize, Result<L::Found>)>> {
+    let windows = windows(files);
+    let done = on_threads(windows.len(), threads, cancel, "looks at files", |at, buffer| {
+        let window = windows[at].clone();
+        look_at_window(contents, &files[window.clone()], window.start, buffer, cancel, look)
     })?;
-    done.sort_unstable_by_key(|(start, _)| *start);
-    Ok(done.into_iter().flat_map(|(_, digests)| digests).collect())
+    Ok(done.into_iter().flatten().collect())
+}
+
+fn look_at_window<L: LookAt>(
+    contents: &dyn Contents,
+    files: &[WholeContents],
+    first: usize,
+    buffer: &mut Vec<u8>,
+    cancel: &Cancel,
+    look: &L,
+) -> Result<Vec<(usize, Result<L::Found>)>> {
+    let mut failed: Vec<Result<()>> = files.iter().map(|_| Ok(())).collect();
+    let short: Vec<usize> = (0..files.len()).filter(|at| files[*at].length <= HEAD_BYTES).collect();
+    let total = short.iter().map(|at| usize_of(files[*at].length)).sum();
+    if buffer.len() < total {
+        buffer.resize(total, 0);
+    }
+    read_short(contents, files, &short, &mut buffer[..total], &mut failed);
+    let mut found = Vec::new();
+    let mut rest = &buffer[..total];
+    for at in short {
+        let (bytes, behind) = rest.split_at(usize_of(files[at].length));
+        rest = behind;
+        match std::mem::replace(&mut failed[at], Ok(())) {
+            Err(error) => found.push((first + at, Err(error))),
+            Ok(()) if look.wants(first + at, bytes) => found.extend(look.look(first + at, bytes).map(|found| (first + at, Ok(found)))),
+            Ok(()) => {}
+        }
+    }
+    for (at, file) in files.iter().enumerate().filter(|(_, file)| file.length > HEAD_BYTES) {
+        cancel.check()?;
+        match look_at_long(contents, *file, first + at, buffer, look) {
+            Ok(Some(looked)) => found.push((first + at, Ok(looked))),
+            Ok(None) => {}
+            Err(error) => found.push((first + at, Err(error))),
+        }
+    }
+    found.sort_by_key(|(at, _)| *at);
+    Ok(found)
+}
+
+fn look_at_long<L: LookAt>(contents: &dyn Contents, file: WholeContents, at: usize, buffer: &mut Vec<u8>, look: &L) -> Result<Option<L::Found>> {
+    let (head, len) = (usize_of(HEAD_BYTES), usize_of(file.length));
+    buffer.resize(buffer.len().max(head), 0);
+    contents.read_exact_at(file.id, 0, &mut buffer[..head])?;
+    if !look.wants(at, &buffer[..head]) {
+        return Ok(None);
+    }
+    buffer.resize(buffer.len().max(len), 0);
+    contents.read_exact_at(file.id, HEAD_BYTES, &mut buffer[head..len])?;
+    Ok(look.look(at, &buffer[..len]))
 }
 
 /// The windows of `files`.
-fn windows(files: &[WholeContents]) -> Vec<std::ops::Range<usize>> {
+fn windows(files: &[WholeContents]) -> Vec<Range<usize>> {
     let mut windows = Vec::new();
     let (mut start, mut bytes) = (0, 0_u64);
     for (at, file) in files.iter().enumerate() {
@@ -119,7 +176,7 @@ fn hash_window(contents: &dyn Contents, files: &[WholeContents], buffer: &mut Ve
 }
 
 /// Reads all short files into `out`, one behind the other; what cannot be read is an error in its place.
-fn read_short(contents: &dyn Contents, files: &[WholeContents], short: &[usize], out: &mut [u8], digests: &mut [Result<Digest>]) {
+fn read_short<T>(contents: &dyn Contents, files: &[WholeContents], short: &[usize], out: &mut [u8], results: &mut [Result<T>]) {
     let read_all = |out: &mut [u8]| {
         let mut wanted = Vec::with_capacity(short.len());
         let mut rest = out;
@@ -139,7 +196,7 @@ fn read_short(contents: &dyn Contents, files: &[WholeContents], short: &[usize],
         let (own, behind) = std::mem::take(&mut rest).split_at_mut(usize_of(files[*at].length));
         rest = behind;
         if let Err(error) = contents.read_exact_at(files[*at].id, 0, own) {
-            digests[*at] = Err(error);
+            results[*at] = Err(error);
         }
     }
 }
@@ -162,6 +219,47 @@ fn hash_long(contents: &dyn Contents, file: WholeContents, buffer: &mut Vec<u8>,
 mod tests {
     use super::*;
     use crate::content::MemoryContents;
+
+    /// Finds how many bytes of a file that begins with 1 are 1.
+    struct Ones;
+
+    impl LookAt for Ones {
+        type Found = usize;
+
+        fn wants(&self, _at: usize, head: &[u8]) -> bool {
+            head.first() == Some(&1)
+        }
+
+        fn look(&self, _at: usize, bytes: &[u8]) -> Option<usize> {
+            Some(bytes.iter().filter(|byte| **byte == 1).count())
+        }
+    }
+
+    #[test]
+    fn files_are_looked_at_whole_and_in_order_and_what_fails_fails_alone() {
+        let mut contents = MemoryContents::new();
+        let mut files = Vec::new();
+        let mut expected = Vec::new();
+        for (at, len) in [1, 0, 16_384, 16_385, 700_000, 5, 2_000_000, 3].into_iter().cycle().take(3000).enumerate() {
+            let byte = u8::from(at % 3 != 0);
+            files.push(WholeContents { length: u64_of(len), id: contents.push(vec![byte; len]).unwrap() });
+            if byte == 1 && len > 0 {
+                expected.push((at, Some(len)));
+            }
+            if at == 2006 {
+                break;
+            }
+        }
+        files[1000].length += 1;
+        expected.retain(|(at, _)| *at != 1000);
+        expected.push((1000, None));
+        expected.sort();
+        for threads in [1, 3] {
+            let found = look_at_files(&contents, &files, threads, &Cancel::new(), &Ones).unwrap();
+            let found: Vec<(usize, Option<usize>)> = found.into_iter().map(|(at, found)| (at, found.ok())).collect();
+            assert!(found == expected, "{threads} threads");
+        }
+    }
 
     #[test]
     fn files_of_all_lengths_have_their_own_digests_and_what_fails_fails_alone() {

@@ -17,14 +17,15 @@
 //! With one thread there is none: the same steps one after the other on the caller's.
 
 mod batch;
+mod crew;
 mod existing;
 mod feed;
 mod files;
 mod image;
 mod whole;
 
-pub use existing::{ChecksumOptions, ReadThrough, all_blocks, blocks_with_data, checksum_blocks, checksum_reader};
-pub use files::{WholeContents, hash_files};
+pub use existing::{ChecksumOptions, ReadThrough, all_blocks, blocks_with_data, checksum_blocks, checksum_reader, look_at_ranges};
+pub use files::{HEAD_BYTES, LookAt, WholeContents, hash_files, look_at_files};
 
 use crate::checksum::{BlockChecksums, BlockState, Digest, ZERO_BLOCK_DIGEST};
 use crate::content::{Ahead, Contents};

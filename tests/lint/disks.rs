@@ -124,7 +124,7 @@ fn tables_that_the_guest_would_mend_are_seen() {
     assert_eq!(in_image(&open(folder.path(), &raw), "disk-structure"), Vec::<String>::new());
     let mut grown = raw.clone();
     grown.resize(raw.len() + (1 << 20), 0);
-    assert_eq!(in_image(&open(folder.path(), &grown), "disk-structure").len(), 1, "the backup GPT is not at the end");
+    assert_eq!(in_image(&open(folder.path(), &grown), "backup-gpt-misplaced").len(), 1, "the backup GPT is not at the end");
     let mut damaged = raw;
     damaged[512 + 16] ^= 1;
     assert_eq!(in_image(&open(folder.path(), &damaged), "disk-structure").len(), 1, "the primary GPT is damaged");

@@ -47,10 +47,12 @@ pub fn disk(files: &[(&str, &str)]) -> DiskSpec {
     DiskSpec::data(source(&[&[("sbin/init", "#!/bin/sh\n")], files].concat())).name("lint").size(Size::bytes(64 << 20))
 }
 
+/// The image that is planned.
 pub fn image(spec: DiskSpec) -> DiskImage {
     spec.plan().unwrap().as_image("lint").unwrap()
 }
 
+/// The default options, for these purposes.
 pub fn options(purposes: &[Purpose]) -> LintOptions {
     let mut options = LintOptions::default();
     options.purposes = purposes.to_vec();

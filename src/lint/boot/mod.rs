@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `machines` | kernel, loader and init: whether they are there and for one processor |
 //! | `drivers` | NVMe, ENA and the root's filesystem, in the kernel or in its initramfs |
-//! | `roots` | root=, console=, GRUB's `search`, fstab: whether what they name is on the disk |
+//! | `roots` | root=, console=, GRUB's `search`: whether what they name is on the disk |
 //! | `growth` | backup GPT, place of the root, what grows it |
 //! | `access` | who fetches the SSH key, whether SSH starts |
 //! | `network` | DHCP, fixed MACs, addresses and names |

@@ -1,5 +1,5 @@
 //! What the command line says: where the root is, where the console is; and the other names of filesystems that a boot needs, in
-//! GRUB's `search` and in fstab.
+//! GRUB's `search`.
 
 use super::entries::{Entries, Entry};
 use super::script::Searched;
@@ -76,16 +76,6 @@ pub(super) static SEARCH: Rule = Rule {
     source: "GRUB manual, \"search\"",
 };
 
-pub(super) static FSTAB: Rule = Rule {
-    id: "fstab-not-found",
-    family: Family::Boot,
-    severity: Severity::Warning,
-    concerns: EVERY,
-    why: "systemd waits 90 seconds for a filesystem that is not there and then stops in emergency mode, without network; what lies on a further volume is there only if that volume is attached",
-    mend: "remove the line, name a filesystem of this disk, or add nofail to its options",
-    source: "systemd.mount(5), \"fstab\"; EC2 user guide, \"Instance status checks\" (fstab)",
-};
-
 pub(super) static CONSOLE: Rule = Rule {
     id: "serial-console-missing",
     family: Family::Boot,
@@ -106,7 +96,7 @@ pub(super) static DEFAULTS: Rule = Rule {
     source: NVME_NAMES,
 };
 
-pub(super) const RULES: &[&Rule] = &[&NOT_FOUND, &DEVICE, &NVME_DEVICE, &NO_ROOT, &NEEDS_INITRAMFS, &SEARCH, &FSTAB, &CONSOLE, &DEFAULTS];
+pub(super) const RULES: &[&Rule] = &[&NOT_FOUND, &DEVICE, &NVME_DEVICE, &NO_ROOT, &NEEDS_INITRAMFS, &SEARCH, &CONSOLE, &DEFAULTS];
 /// Names of disks that Nitro does not have.
 const FOREIGN_DISKS: [&str; 7] = ["sd", "xvd", "vd", "hd", "mmcblk", "disk/by-path/", "disk/by-id/"];
 
@@ -139,7 +129,6 @@ pub(super) fn check(subject: &Subject<'_>, entries: &Entries, findings: &mut Fin
             findings.add(&SEARCH, place.clone(), format!("{tag}={} is searched, and the disk has {there}", escape(value.as_bytes())));
         }
     }
-    check_fstab(subject, findings)?;
     check_defaults(subject, findings)
 }
 
@@ -235,27 +224,6 @@ fn meant<'a>(image: &'a DiskImage, tag: &str, value: &str) -> Meant<'a> {
     let there: Vec<String> =
         partitions.iter().filter_map(names).filter(|name| !name.is_empty()).map(|name| format!("{tag}={}", escape(name.as_bytes()))).collect();
     Meant::Nothing(if there.is_empty() { format!("no {tag} at all") } else { there.join(", ") })
-}
-
-/// Lines of fstab without which systemd does not go on.
-fn check_fstab(subject: &Subject<'_>, findings: &mut Findings<'_>) -> Result<()> {
-    let (Some(image), Some(fstab)) = (subject.image, subject.text("etc/fstab")?) else { return Ok(()) };
-    for (line, text) in fstab.lines() {
-        let fields: Vec<&str> =
-            text.split(u8::is_ascii_whitespace).filter_map(|field| std::str::from_utf8(field).ok()).filter(|field| !field.is_empty()).collect();
-        let [what, place, kind, rest @ ..] = &fields[..] else { continue };
-        let optional = rest.first().is_some_and(|options| options.split(',').any(|option| matches!(option, "nofail" | "noauto" | "_netdev")));
-        // Without its swap a system comes up all the same.
-        if optional || *kind == "swap" {
-            continue;
-        }
-        let Some((tag @ ("UUID" | "LABEL" | "PARTUUID" | "PARTLABEL"), value)) = what.split_once('=') else { continue };
-        if let Meant::Nothing(there) = meant(image, tag, value) {
-            let message = format!("{} for {} is not on the disk, which has {there}", escape(what.as_bytes()), escape(place.as_bytes()));
-            findings.add(&FSTAB, Place::line(&fstab.path, line), message);
-        }
-    }
-    Ok(())
 }
 
 /// What the next configuration will be made of.

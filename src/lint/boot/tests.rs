@@ -371,11 +371,6 @@ fn names_are_held_against_the_disk() {
             good().file("boot/grub/grub.cfg", format!("search --no-floppy --fs-uuid --set=root 1-2-3\n{}", menu("root=LABEL=root console=ttyS0"))),
             &["grub-search-not-found"],
         ),
-        (
-            "fstab",
-            good().file("etc/fstab", "LABEL=root / ext4 rw 0 1\nUUID=1-2 /srv ext4 rw 0 2\nUUID=1-3 /x ext4 rw,nofail 0 2\nUUID=1-4 none swap sw 0 0\n"),
-            &["fstab-not-found"],
-        ),
     ];
     for (name, fake, expected) in cases {
         let (_folder, path) = image_of(fake, |_| {});

@@ -131,6 +131,7 @@ fn missing(image: &DiskImage, device: &str) -> Option<&'static str> {
 impl Entry {
     /// Whether the boot goes on without it.
     fn is_optional(&self) -> bool {
-        self.has_option(b"nofail") || self.has_option(b"noauto")
+        // Without its swap a system comes up all the same.
+        self.kind == b"swap" || [&b"nofail"[..], b"noauto", b"_netdev"].iter().any(|option| self.has_option(option))
     }
 }
