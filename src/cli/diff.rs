@@ -8,6 +8,8 @@ use super::source::{open, options, report_damage};
 use crate::checksum::BlockChecksums;
 use crate::diff::{Diff, diff_blocks, diff_entries};
 use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::Relation;
+use crate::report::Report;
 use crate::source::{self, Source};
 use crate::stream::{ChecksumOptions, StreamOptions, all_blocks, checksum_blocks};
 use crate::verify::Expected;
@@ -19,6 +21,7 @@ struct Side {
     source: Option<Source>,
     blocks: Option<BlockChecksums>,
     damaged: bool,
+    report: Option<Box<Report>>,
 }
 
 pub(super) fn diff(args: &DiffArgs, signals: &Signals) -> Result<Exit> {
@@ -27,6 +30,9 @@ pub(super) fn diff(args: &DiffArgs, signals: &Signals) -> Result<Exit> {
     let mut diff = Diff::default();
     let old = side(&args.old, args, threads, signals, &mut diff.notes)?;
     let new = side(&args.new, args, threads, signals, &mut diff.notes)?;
+    if let (Some(old), Some(new)) = (&old.report, &new.report) {
+        diff.notes.extend(relation(old, new));
+    }
     if let (Some(old), Some(new)) = (&old.source, &new.source) {
         diff.entries = Some(diff_entries(old, new, threads, &signals.cancel())?);
     }
@@ -48,11 +54,25 @@ pub(super) fn diff(args: &DiffArgs, signals: &Signals) -> Result<Exit> {
     })
 }
 
+/// How the images of two reports are related, in a line.
+fn relation(old: &Report, new: &Report) -> Option<String> {
+    fn version(report: &Report) -> &str {
+        report.version.as_deref().unwrap_or("without a version")
+    }
+    let name = old.name.as_deref()?;
+    match Relation::of_reports(old, new) {
+        Relation::None => None,
+        Relation::Same => Some(format!("{name} {}: the same version, the same bytes", version(new))),
+        Relation::Rebuilt => Some(format!("{name} {}: the same version, built again with other bytes", version(new))),
+        Relation::Versions => Some(format!("two versions of {name}: {} and {}", version(old), version(new))),
+    }
+}
+
 fn side(side: &OsStr, args: &DiffArgs, threads: usize, signals: &Signals, notes: &mut Vec<String>) -> Result<Side> {
     let path = Path::new(side);
     if is_record(path) {
         let expected = Expected::open(path)?;
-        return Ok(Side { source: None, blocks: expected.blocks, damaged: false });
+        return Ok(Side { source: None, blocks: expected.blocks, damaged: false, report: expected.report });
     }
     let mut options = options(&args.reading);
     options.keep_going = true;
@@ -80,7 +100,7 @@ fn side(side: &OsStr, args: &DiffArgs, threads: usize, signals: &Signals, notes:
         Some(source) => report_damage(source, args.reading.keep_going)?,
         None => false,
     };
-    Ok(Side { source, blocks, damaged })
+    Ok(Side { source, blocks, damaged, report: None })
 }
 
 /// Whether this is a report or a block list: text that begins as JSON does, which no source and no image is.

@@ -195,10 +195,7 @@ pub(super) fn import_names(disks: &[ImportDisk]) -> Result<Vec<String>, (usize, 
 
 /// EC2 user guide, "Device names for volumes": what an HVM instance takes for a device that is not the root.
 pub(super) fn data_device_name(name: &str) -> Result<()> {
-    let letters = |rest: &str| match rest.as_bytes() {
-        [b'b'..=b'z'] => true,
-        _ => false,
-    };
+    let letters = |rest: &str| matches!(rest.as_bytes(), [b'b'..=b'z']);
     let good = name.strip_prefix("/dev/sd").is_some_and(letters)
         || name.strip_prefix("/dev/xvd").is_some_and(|rest| letters(rest) || matches!(rest.as_bytes(), [b'b' | b'c', b'a'..=b'z']));
     if good {

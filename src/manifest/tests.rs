@@ -115,6 +115,77 @@ fn volumes_follow_the_limits_of_their_type() {
 }
 
 #[test]
+fn performance_follows_the_size() {
+    use VolumeType::{Gp2, Gp3, Io1, Io2};
+    for (kind, gib, iops, throughput, good) in [
+        (Gp3, 1, Some(3_000), None, true),
+        (Gp3, 6, Some(3_001), None, false),
+        (Gp3, 8, Some(4_000), Some(1_000), true),
+        (Gp3, 8, Some(4_000), Some(1_001), false),
+        (Gp3, 8, None, Some(750), true),
+        (Gp3, 8, None, Some(751), false),
+        (Gp3, u64::MAX, Some(80_000), Some(2_000), true),
+        (Io1, 4, Some(200), None, true),
+        (Io1, 4, Some(201), None, false),
+        (Io2, 4, Some(4_000), None, true),
+        (Io2, 4, Some(4_001), None, false),
+        (Gp2, 1, None, None, true),
+    ] {
+        assert_eq!(rules::volume_ratios(kind, gib, iops, throughput).is_ok(), good, "{kind:?} {gib} {iops:?} {throughput:?}");
+    }
+}
+
+#[test]
+fn accounts_arns_and_urls_follow_their_forms() {
+    assert_rule(rules::account, &["012345678901"], &[("12345678901", "twelve"), ("1234567890123", "twelve"), ("12345678901x", "twelve"), ("", "twelve")]);
+    let organization = "arn:aws-cn:organizations::123456789012:organization/o-abcdefghij";
+    assert_rule(
+        rules::organization_arn,
+        &[organization],
+        &[
+            ("o-abcdefghij", "ARN"),
+            (&organization[..organization.len() - 1], "ARN"),
+            (&organization.to_uppercase(), "ARN"),
+            ("arn:aws:organizations::1:x", "ARN"),
+        ],
+    );
+    let unit = "arn:aws:organizations::123456789012:ou/o-abcdefghij/ou-abcd-abcdefgh";
+    assert_rule(rules::organizational_unit_arn, &[unit], &[(organization, "ARN"), ("ou-abcd-abcdefgh", "ARN"), (&unit[..unit.len() - 1], "ARN")]);
+    let key = "arn:aws:kms:us-east-1:123456789012:key/abcd1234-a123-456a-a12b-a123b4cd56ef";
+    assert_rule(
+        |arn| rules::kms_key_arn(arn).map(|_| ()),
+        &[key],
+        &[("alias/x", "ARN"), (&key.replace("key/", "alias/"), "ARN"), (&key.replace(":aws:", ":mars:"), "ARN")],
+    );
+    assert_rule(rules::image_id, &["ami-0", super::IMAGE_PLACEHOLDER], &[("ami-", "AMI"), ("ami-0G", "AMI"), ("i-0", "AMI")]);
+    assert_rule(
+        rules::object_url,
+        &["s3://b/k", "https://b/k?x=%20"],
+        &[("http://b", "s3://"), ("https://", "s3://"), ("https://a b", "blanks"), ("https://ü", "blanks")],
+    );
+    assert_rule(rules::https_url, &["https://b"], &[("s3://b/k", "https://")]);
+    // A presigned URL is a secret.
+    assert!(!rules::object_url("https://b?X-Amz-Signature=secret and more").unwrap_err().to_string().contains("secret"));
+    assert_rule(
+        rules::virtual_name,
+        &["ephemeral0", "ephemeral23"],
+        &[("ephemeral24", "store"), ("ephemeral", "store"), ("ephemeral01", "store"), ("ephemeral+1", "store")],
+    );
+    assert_rule(
+        super::devices::data_device_name,
+        &["/dev/sdb", "/dev/sdz", "/dev/xvdb", "/dev/xvdba", "/dev/xvdcz"],
+        &[
+            ("/dev/sda", "no device"),
+            ("/dev/sda1", "no device"),
+            ("/dev/sdb1", "no device"),
+            ("/dev/xvdda", "no device"),
+            ("/dev/sdaa", "no device"),
+            ("sdb", "no device"),
+        ],
+    );
+}
+
+#[test]
 fn names_are_quoted_for_a_shell() {
     for (bytes, quoted) in [
         (&b"web.vhd"[..], "web.vhd"),

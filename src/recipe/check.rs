@@ -45,8 +45,11 @@ fn check(recipe: &Recipe) -> Checked {
     recipe.lint.check()?;
     match recipe.ami.as_ref().map_or(Ok(()), crate::manifest::AmiChoices::find_wrong) {
         Err((keys, error)) => {
-            let keys: Vec<&dyn std::fmt::Display> = std::iter::once(&"ami" as &dyn std::fmt::Display).chain(keys.iter().map(|key| key as _)).collect();
-            Err(Problem::at(&keys, error.to_string()))
+            let mut path: Vec<&dyn std::fmt::Display> = vec![&"ami"];
+            for key in &keys {
+                path.push(key);
+            }
+            Err(Problem::at(&path, error.to_string()))
         }
         Ok(()) => Ok(()),
     }

@@ -10,6 +10,7 @@ mod command;
 mod common;
 mod judges;
 mod legacy;
+mod recipe;
 mod refusals;
 mod reports;
 mod scripts;
