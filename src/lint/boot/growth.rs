@@ -50,6 +50,10 @@ pub(super) static NOT_ONLINE: Rule = Rule {
 };
 
 pub(super) const RULES: &[&Rule] = &[&BACKUP, &NOT_LAST, &NO_TOOL, &NOT_ONLINE];
+/// `s_feature_compat`, in the superblock at byte 1,024 (ext4 documentation, "Super Block").
+const EXT4_FEATURE_COMPAT_AT: u64 = 1024 + 0x5c;
+/// COMPAT_SPARSE_SUPER2.
+const SPARSE_SUPER2: u32 = 0x200;
 /// What `partition` says of a backup that is not where it belongs.
 const BACKUP_NOTE: &str = "the backup GPT is in sector ";
 
@@ -69,7 +73,7 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) -> Resul
             findings.add(&BACKUP, Place::Disk { offset_bytes: last }, crate::error::escape(note.as_bytes()));
         }
         if let Some(disk) = &subject.source.disk {
-            check_root(image, &disk.root, findings);
+            check_root(image, &disk.root, findings)?;
         }
     }
     if !has_tool(subject)? {
@@ -83,7 +87,7 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) -> Resul
 }
 
 /// Whether the root has room to grow into, and grows.
-fn check_root(image: &DiskImage, root: &PartitionSummary, findings: &mut Findings<'_>) {
+fn check_root(image: &DiskImage, root: &PartitionSummary, findings: &mut Findings<'_>) -> Result<()> {
     let place = Place::Partition { number: root.number, offset_bytes: None };
     let end = root.offset_bytes.saturating_add(root.size_bytes);
     let behind = image.partitions().iter().filter(|other| other.number != root.number && other.offset_bytes >= end);
@@ -91,13 +95,17 @@ fn check_root(image: &DiskImage, root: &PartitionSummary, findings: &mut Finding
         let message = format!("the root ends at {}, and partition {} lies behind it", Size::bytes(end), next.number);
         findings.add(&NOT_LAST, place.clone(), message);
     }
-    let Some(filesystem) = &root.filesystem else { return };
-    let features = filesystem.features.as_deref().unwrap_or_default();
-    if features.split_ascii_whitespace().any(|feature| feature == "sparse_super2") {
+    let Some(filesystem) = &root.filesystem else { return Ok(()) };
+    let mut features = [0; 4];
+    if filesystem.kind.starts_with("ext") {
+        image.disk().read_exact_at(root.offset_bytes.saturating_add(EXT4_FEATURE_COMPAT_AT), &mut features)?;
+    }
+    if u32::from_le_bytes(features) & SPARSE_SUPER2 != 0 {
         findings.add(&NOT_ONLINE, place, "the root is ext4 with the feature sparse_super2");
     } else if filesystem.kind.starts_with("fat") {
         findings.add(&NOT_ONLINE, place, format!("the root is {}", filesystem.kind));
     }
+    Ok(())
 }
 
 fn has_tool(subject: &Subject<'_>) -> Result<bool> {
