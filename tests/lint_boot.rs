@@ -189,6 +189,21 @@ fn trees_of_debian_lack_what_they_lack_and_nothing_else() {
 }
 
 #[test]
+fn a_root_that_the_kernel_never_grows_is_told() {
+    let Some(mut mke2fs) = judge("mke2fs") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("tree/etc")).unwrap();
+    fs::write(folder.path().join("tree/etc/fstab"), "").unwrap();
+    let image = folder.path().join("root.raw");
+    run(mke2fs.args(["-q", "-t", "ext4", "-O", "sparse_super2", "-d"]).arg(folder.path().join("tree")).arg(&image).arg("64M"));
+    let linted = rootvol::lint::lint_image(&rootvol::source::DiskImage::open(&image, &Default::default()).unwrap(), &LintOptions::default()).unwrap();
+    let found = shown(&linted);
+    for id in ["root-not-growable", "kernel-missing", "loader-missing"] {
+        assert!(found.iter().any(|line| line.contains(id)), "{id}: {found:#?}");
+    }
+}
+
+#[test]
 fn images_that_build_makes_of_them_have_nothing_more() {
     for (name, arguments) in [
         ("debian.tar", &["--loader", "grub"][..]),

@@ -3,7 +3,7 @@
 #
 # Installs, on Debian 12 as root, every independent program that the tests use
 # to judge images: e2fsck, debugfs, fsck.fat, mtools, sgdisk, sfdisk, qemu-img,
-# QEMU with UEFI firmware for x86-64 and arm64, QEMU for single programs, grub-fstest, bsdtar, mmdebstrap,
+# QEMU with UEFI firmware for x86-64 and arm64, QEMU for single programs, grub-fstest, bsdtar, cpio, lz4, mmdebstrap, debootstrap,
 # matchpathcon and setfiles with Debian's SELinux policy, shellcheck, and a Python environment with botocore and awscli.
 #
 # Idempotent: what is there already is not touched. Fails when a judge is
@@ -40,8 +40,8 @@ missing() {
 }
 
 # --- Debian packages
-plain=(strace valgrind e2fsprogs dosfstools mtools gdisk fdisk attr acl libarchive-tools tar xz-utils zstd gzip
-       mmdebstrap busybox-static grub-common binutils ca-certificates gcc g++ libc6-dev
+plain=(strace valgrind e2fsprogs dosfstools mtools gdisk fdisk attr acl libarchive-tools tar xz-utils zstd gzip cpio lz4 bzip2
+       mmdebstrap debootstrap busybox-static grub-common binutils ca-certificates gcc g++ libc6-dev
        python3 python3-venv util-linux mount shellcheck
        selinux-utils policycoreutils selinux-policy-default)
 # QEMU has to come from one suite: mixing bookworm and bookworm-backports would
@@ -92,8 +92,8 @@ fi
 # --- Is everything there?
 bad=0
 for c in strace valgrind mke2fs e2fsck debugfs dumpe2fs tune2fs resize2fs mkfs.fat fsck.fat mcopy mdir minfo sgdisk sfdisk fdisk \
-         qemu-img qemu-io qemu-x86_64 qemu-aarch64 qemu-system-x86_64 qemu-system-aarch64 getfattr setfattr getfacl setfacl bsdtar tar xz zstd gzip \
-         mmdebstrap busybox grub-fstest matchpathcon setfiles python3 losetup mount blkid shellcheck objcopy cc cargo rustc; do
+         qemu-img qemu-io qemu-x86_64 qemu-aarch64 qemu-system-x86_64 qemu-system-aarch64 getfattr setfattr getfacl setfacl bsdtar tar xz zstd gzip cpio lz4 bzip2 \
+         mmdebstrap debootstrap busybox grub-fstest matchpathcon setfiles python3 losetup mount blkid shellcheck objcopy cc cargo rustc; do
   command -v "$c" >/dev/null || { say "MISSING: command $c"; bad=1; }
 done
 for f in /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_VARS_4M.fd \

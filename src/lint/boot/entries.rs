@@ -104,40 +104,69 @@ pub(super) fn fallback_loaders(subject: &Subject<'_>) -> Vec<(TreeFile, Architec
     found
 }
 
-/// Looks for all entries.
+/// Looks for the entries that are reached from where firmware or `build` begins.
 ///
 /// # Errors
 /// Those of reading.
 pub(super) fn find(subject: &Subject<'_>) -> Result<Entries> {
-    let files = &subject.files;
     let mounts = esp_mounts(subject);
     let mut entries = Entries::default();
-    let fallback = fallback_loaders(subject).into_iter().next();
-    let grub = grub_entries(subject, &mounts, &mut entries)?;
-    let first_of_esp = entries.all.len();
-    for mount in mounts.iter().filter(|mount| mount.as_slice() != b"boot" || files.is_directory("boot/EFI")) {
-        bls_entries(files, &join(mount, BLS_FOLDER.as_bytes()), &mounts, &BTreeMap::new(), &mut entries)?;
+    match begin(subject)? {
+        Begin::Uki(image) => entries.all.extend(of_uki(&subject.files, &image)?),
+        Begin::SystemdBoot => esp_entries(subject, &mounts, &mut entries)?,
+        Begin::Grub => {
+            entries.default = grub_entries(subject, &mounts, &mut entries)?;
+            if entries.all.is_empty() && subject.image.is_some() {
+                esp_entries(subject, &mounts, &mut entries)?;
+            }
+        }
+        Begin::Build => {}
     }
-    uki_entries(subject, &mounts, &mut entries)?;
-    let of_esp = (first_of_esp < entries.all.len()).then_some(first_of_esp);
-    let starts_uki =
-        fallback.as_ref().and_then(|(file, _)| entries.all.iter().position(|entry| entry.kernel.as_ref().is_some_and(|kernel| kernel.file.node == file.node)));
-    let starts_esp = match &fallback {
-        Some((file, _)) => loader::contains(files, file, b"LoaderInfo: systemd-boot")?,
-        None => false,
-    };
-    entries.default = if starts_uki.is_some() {
-        starts_uki
-    } else if starts_esp {
-        of_esp.or(grub)
-    } else {
-        grub.or(of_esp)
-    };
     if entries.all.is_empty() {
         entries.all.extend(of_build(subject)?);
-        entries.default = (!entries.all.is_empty()).then_some(0);
+    }
+    if entries.default.is_none() && !entries.all.is_empty() {
+        entries.default = Some(0);
     }
     Ok(entries)
+}
+
+/// Where the way to the kernel begins.
+enum Begin {
+    Uki(TreeFile),
+    SystemdBoot,
+    Grub,
+    /// Nowhere yet: `build` places loader and entries.
+    Build,
+}
+
+fn begin(subject: &Subject<'_>) -> Result<Begin> {
+    if subject.image.is_none() {
+        // `build` keeps GRUB's configuration, and makes the entries of all others.
+        let options = boot::Options::default();
+        let takes_another = subject.found.select(&options).is_ok_and(|selection| !matches!(selection.taken, Taken::Grub(_)));
+        return Ok(if takes_another { Begin::Build } else { Begin::Grub });
+    }
+    let Some((file, _)) = fallback_loaders(subject).into_iter().next() else { return Ok(Begin::Grub) };
+    if subject.found.loaders.ukis.iter().any(|uki| uki.image.node == file.node) {
+        return Ok(Begin::Uki(file));
+    }
+    let is_systemd_boot = loader::contains(&subject.files, &file, b"LoaderInfo: systemd-boot")?;
+    Ok(if is_systemd_boot { Begin::SystemdBoot } else { Begin::Grub })
+}
+
+/// The entries of the ESP: files of the Boot Loader Specification, then UKIs.
+fn esp_entries(subject: &Subject<'_>, mounts: &[Vec<u8>], entries: &mut Entries) -> Result<()> {
+    for mount in mounts {
+        bls_entries(&subject.files, &join(mount, BLS_FOLDER.as_bytes()), mounts, &BTreeMap::new(), entries)?;
+    }
+    uki_entries(subject, mounts, entries)
+}
+
+/// The processor that an entry's kernel runs on, as far as it was looked at already.
+pub(super) fn architecture(subject: &Subject<'_>, entry: &Entry) -> Option<Architecture> {
+    let of_kernel = |kernel: &Blob| subject.found.kernels.iter().find(|known| known.file.node == kernel.file.node).map(|known| known.architecture);
+    entry.architecture.or_else(|| entry.kernel.as_ref().and_then(of_kernel))
 }
 
 /// GRUB's entries; returns the default one.
@@ -271,8 +300,7 @@ fn version_in(name: &[u8]) -> &[u8] {
 fn uki_entries(subject: &Subject<'_>, mounts: &[Vec<u8>], entries: &mut Entries) -> Result<()> {
     for uki in &subject.found.loaders.ukis {
         if mounts.iter().any(|mount| uki.image.path.starts_with(&[mount, &b"/"[..]].concat())) {
-            let entry = of_uki(&subject.files, &uki.image)?;
-            entries.all.extend(entry.map(|entry| Entry { architecture: Some(uki.architecture), ..entry }));
+            entries.all.extend(of_uki(&subject.files, &uki.image)?);
         }
     }
     Ok(())
@@ -286,6 +314,7 @@ fn of_uki(files: &Files<'_>, image: &TreeFile) -> Result<Option<Entry>> {
     entry.initrds = [&b".ucode"[..], b".initrd"].into_iter().filter_map(blob).collect();
     entry.cmdline = pe.section_text(files, image, b".cmdline")?.map(|text| String::from_utf8_lossy(text.trim_ascii()).into_owned());
     entry.version = pe.section_text(files, image, b".uname")?.map(|text| text.trim_ascii().to_vec());
+    entry.architecture = pe.architecture;
     Ok(Some(entry))
 }
 
@@ -294,8 +323,7 @@ fn of_build(subject: &Subject<'_>) -> Result<Option<Entry>> {
     let options = boot::Options::default();
     let selection = subject.found.select(&options).ok();
     if let Some(Taken::Uki(uki, _)) = selection.as_ref().map(|selection| selection.taken) {
-        let entry = of_uki(&subject.files, &uki.image)?;
-        return Ok(entry.map(|entry| Entry { architecture: Some(uki.architecture), ..entry }));
+        return of_uki(&subject.files, &uki.image);
     }
     let kernels = selection.map_or_else(|| subject.found.kernels.iter().collect(), |selection| selection.kernels);
     Ok(kernels.first().map(|kernel| Entry {

@@ -5,6 +5,8 @@ use crate::error::Result;
 use crate::lint::finding::{Findings, Place};
 use crate::lint::rule::{EVERY, Family, Rule, Severity};
 use crate::lint::subject::Subject;
+use crate::report::PartitionSummary;
+use crate::source::DiskImage;
 use crate::units::Size;
 
 pub(super) static BACKUP: Rule = Rule {
@@ -48,6 +50,10 @@ pub(super) static NOT_ONLINE: Rule = Rule {
 };
 
 pub(super) const RULES: &[&Rule] = &[&BACKUP, &NOT_LAST, &NO_TOOL, &NOT_ONLINE];
+/// `s_feature_compat`, in the superblock at byte 1,024 (ext4 documentation, "Super Block").
+const EXT4_FEATURE_COMPAT_AT: u64 = 1024 + 0x5c;
+/// COMPAT_SPARSE_SUPER2.
+const SPARSE_SUPER2: u32 = 0x200;
 /// What `partition` says of a backup that is not where it belongs.
 const BACKUP_NOTE: &str = "the backup GPT is in sector ";
 
@@ -66,21 +72,8 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) -> Resul
             let last = image.summary().size_bytes - u64::from(image.summary().sector_bytes).min(image.summary().size_bytes);
             findings.add(&BACKUP, Place::Disk { offset_bytes: last }, crate::error::escape(note.as_bytes()));
         }
-        if let Some(root) = subject.source.disk.as_ref().map(|disk| &disk.root).filter(|root| root.number > 0) {
-            let end = root.offset_bytes.saturating_add(root.size_bytes);
-            let place = Place::Partition { number: root.number, offset_bytes: None };
-            let behind = image.partitions().iter().filter(|other| other.number != root.number && other.offset_bytes >= end);
-            if let Some(next) = behind.min_by_key(|other| other.offset_bytes) {
-                let message = format!("the root ends at {}, and partition {} lies behind it", Size::bytes(end), next.number);
-                findings.add(&NOT_LAST, place.clone(), message);
-            }
-            let filesystem = root.filesystem.as_ref();
-            let features = filesystem.and_then(|filesystem| filesystem.features.as_deref()).unwrap_or_default();
-            if features.split_ascii_whitespace().any(|feature| feature == "sparse_super2") {
-                findings.add(&NOT_ONLINE, place, "the root is ext4 with the feature sparse_super2");
-            } else if let Some(kind) = filesystem.map(|filesystem| &filesystem.kind).filter(|kind| kind.starts_with("fat")) {
-                findings.add(&NOT_ONLINE, place, format!("the root is {kind}"));
-            }
+        if let Some(disk) = &subject.source.disk {
+            check_root(image, &disk.root, findings)?;
         }
     }
     if !has_tool(subject)? {
@@ -89,6 +82,28 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) -> Resul
             Place::Image,
             "nothing that grows the root at the first boot was found: growpart, cloud-initramfs-growroot, systemd-repart, x-systemd.growfs",
         );
+    }
+    Ok(())
+}
+
+/// Whether the root has room to grow into, and grows.
+fn check_root(image: &DiskImage, root: &PartitionSummary, findings: &mut Findings<'_>) -> Result<()> {
+    let place = Place::Partition { number: root.number, offset_bytes: None };
+    let end = root.offset_bytes.saturating_add(root.size_bytes);
+    let behind = image.partitions().iter().filter(|other| other.number != root.number && other.offset_bytes >= end);
+    if let Some(next) = behind.min_by_key(|other| other.offset_bytes) {
+        let message = format!("the root ends at {}, and partition {} lies behind it", Size::bytes(end), next.number);
+        findings.add(&NOT_LAST, place.clone(), message);
+    }
+    let Some(filesystem) = &root.filesystem else { return Ok(()) };
+    let mut features = [0; 4];
+    if filesystem.kind.starts_with("ext") {
+        image.disk().read_exact_at(root.offset_bytes.saturating_add(EXT4_FEATURE_COMPAT_AT), &mut features)?;
+    }
+    if u32::from_le_bytes(features) & SPARSE_SUPER2 != 0 {
+        findings.add(&NOT_ONLINE, place, "the root is ext4 with the feature sparse_super2");
+    } else if filesystem.kind.starts_with("fat") {
+        findings.add(&NOT_ONLINE, place, format!("the root is {}", filesystem.kind));
     }
     Ok(())
 }

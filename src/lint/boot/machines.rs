@@ -173,8 +173,9 @@ fn name_of(machine: u16) -> String {
 
 /// The architecture of the kernel that starts.
 fn architecture_of(subject: &Subject<'_>, entry: &Entry, findings: &mut Findings<'_>) -> Result<Option<Architecture>> {
-    if entry.architecture.is_some() {
-        return Ok(entry.architecture);
+    let known = entries::architecture(subject, entry);
+    if known.is_some() {
+        return Ok(known);
     }
     let Some(kernel) = &entry.kernel else { return Ok(None) };
     match pe::inspect_kernel(&subject.files, &kernel.file)? {

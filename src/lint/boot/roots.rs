@@ -1,7 +1,7 @@
 //! What the command line says: where the root is, where the console is; and the other names of filesystems that a boot needs, in
 //! GRUB's `search`.
 
-use super::entries::{Entries, Entry};
+use super::entries::{self, Entries, Entry};
 use super::script::Searched;
 use crate::boot::cmdline::{has, value};
 use crate::boot::distro::assignments;
@@ -142,7 +142,7 @@ fn check_default(subject: &Subject<'_>, entry: &Entry, findings: &mut Findings<'
     {
         findings.add(&NO_ROOT, entry.place.clone(), "the entry that starts has no root= on its command line");
     }
-    let arm = entry.architecture == Some(Architecture::Arm64) || entry.kernel.as_ref().is_some_and(|kernel| kernel.file.name().ends_with(b"arm64"));
+    let arm = entries::architecture(subject, entry) == Some(Architecture::Arm64);
     let consoles = cmdline.split_ascii_whitespace().filter_map(|word| word.strip_prefix("console=")).map(|name| name.split(',').next().unwrap_or_default());
     let serial = consoles.into_iter().any(|name| name == "ttyS0" || (name == "ttyAMA0" && arm));
     if !serial && !unknown {

@@ -1,6 +1,7 @@
 //! A tree that everything is right with, and what each change of it triggers; images of it, and what of them is wrong on a disk.
 
-use crate::boot::tests::{AMD64, ARM64, Fake, arm_image, pe};
+use crate::boot::tests::{AMD64, ARM64, Fake, arm_image, pe, uki};
+use crate::disk::{PartitionSize, PartitionSpec};
 use crate::format::Format;
 use crate::initramfs::tests::{archive, entry, gzip};
 use crate::lint::{Family, LintOptions, Linted, lint_image, lint_source};
@@ -380,7 +381,30 @@ fn names_are_held_against_the_disk() {
 }
 
 #[test]
+fn only_what_the_loader_reaches_is_judged() {
+    let stale = "menuentry 'x' {\n linux /boot/vmlinuz-5 root=/dev/sda1\n}\n";
+    let systemd_boot = || good().without("usr/lib/grub").file("usr/lib/systemd/boot/efi/systemd-bootx64.efi", crate::boot::tests::systemd_boot(AMD64));
+    let (_folder, path) = image_of(systemd_boot().file("boot/grub/grub.cfg", stale), |_| {});
+    let linted = lint_at(&path);
+    assert!(ids(&linted).is_empty(), "{:#?}", shown(&linted));
+    assert!(ids(&lint(systemd_boot().file("boot/grub/grub.cfg", stale))).is_empty());
+
+    let uki = uki(AMD64, "root=UUID=1-2 console=ttyS0");
+    let (_folder, path) = image_of(good().without("usr/lib/grub").file("usr/lib/linux/a.efi", uki), |_| {});
+    let linted = lint_at(&path);
+    assert_eq!(ids(&linted), ["nvme-driver-missing", "root-needs-initramfs", "root-not-found"], "{:#?}", shown(&linted));
+}
+
+#[test]
 fn disks_that_cannot_grow_or_start_are_told() {
+    let (_folder, path) = image_of(good(), |spec| {
+        let mut last = PartitionSpec::new("linux");
+        (last.size, last.filesystem) = (PartitionSize::Exact(Size::mib(16)), None);
+        spec.partitions = vec![PartitionSpec::new("esp"), PartitionSpec::new("root"), last];
+    });
+    let linted = lint_at(&path);
+    assert_eq!(ids(&linted), ["root-not-last"], "{:#?}", shown(&linted));
+
     let (_folder, path) = image_of(good(), |_| {});
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(file.metadata().unwrap().len() + (8 << 20)).unwrap();
