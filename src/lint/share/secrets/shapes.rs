@@ -37,16 +37,18 @@ pub(in crate::lint::share) struct Secret {
     pub(in crate::lint::share) first: [u8; 4],
 }
 
+/// Where the secret lies, if it is one: of a text, the place where its begin was found, and that begin.
+type Check = fn(&[u8], usize, &'static [u8]) -> Option<Range<usize>>;
+
 /// What is looked for; several of one file are each told.
 struct Shape {
     begin: &'static [u8],
     sort: Sort,
     kind: &'static str,
-    /// Where the secret lies, if it is one, from where its begin was found.
-    check: fn(&[u8], usize, &'static [u8]) -> Option<Range<usize>>,
+    check: Check,
 }
 
-const fn shape(begin: &'static [u8], sort: Sort, kind: &'static str, check: fn(&[u8], usize, &'static [u8]) -> Option<Range<usize>>) -> Shape {
+const fn shape(begin: &'static [u8], sort: Sort, kind: &'static str, check: Check) -> Shape {
     Shape { begin, sort, kind, check }
 }
 
@@ -280,8 +282,8 @@ fn url(bytes: &[u8], at: usize, begin: &[u8]) -> Option<Range<usize>> {
 }
 
 /// Not what documentation writes in place of a password.
-pub(super) fn is_password(user: &[u8], password: &[u8]) -> bool {
-    const WORDS: [&[u8]; 22] = [
+fn is_password(user: &[u8], password: &[u8]) -> bool {
+    const WORDS: &[&[u8]] = &[
         b"pass",
         b"passwd",
         b"password",
@@ -301,16 +303,26 @@ pub(super) fn is_password(user: &[u8], password: &[u8]) -> bool {
         b"anonymous",
         b"joe",
         b"mypass",
+        b"mypasswd",
         b"mypassword",
-        b"x-oauth-basic",
+        b"yourpass",
+        b"yourpassword",
+        b"dbpassword",
+        b"userpass",
+        b"userpassword",
+        b"proxypass",
+        b"proxypassword",
+        b"secretpassword",
+        b"somepassword",
+        b"thepassword",
+        b"xoauthbasic",
         b"hunter2",
     ];
-    let lower = password.to_ascii_lowercase();
-    let variable = password.iter().any(|byte| matches!(byte, b'$' | b'{' | b'}' | b'*' | b'(' | b')' | b'[' | b']' | b'<' | b'>'))
-        || password.contains(&b'%') && !is_escaped(password);
-    let placeholder =
-        [&b"password"[..], b"passwd", b"xxx", b"...", b"example", b"changeme", b"your"].iter().any(|part| memchr::memmem::find(&lower, part).is_some());
-    password.len() >= 3 && !variable && !placeholder && !WORDS.contains(&&lower[..]) && !user.eq_ignore_ascii_case(password)
+    let lower: Vec<u8> = password.iter().filter(|byte| !matches!(byte, b'-' | b'_' | b'.')).map(u8::to_ascii_lowercase).collect();
+    let sign = |byte: &u8| matches!(byte, b'$' | b'{' | b'}' | b'*' | b'(' | b')' | b'[' | b']' | b'<' | b'>');
+    let variable = password.iter().any(sign) || (password.contains(&b'%') && !is_escaped(password));
+    let placeholder = [&b"xxx"[..], b"example", b"changeme"].iter().any(|part| memchr::memmem::find(&lower, part).is_some());
+    lower.len() >= 3 && !variable && !placeholder && !WORDS.contains(&&lower[..]) && !user.eq_ignore_ascii_case(password)
 }
 
 /// Whether every `%` begins an escaped byte.

@@ -152,7 +152,8 @@ fn github_s_checksum_is_theirs() {
 
 #[test]
 fn files_for_credentials_are_known_by_path_and_read() {
-    let cases: &[(&str, &str, &[(u64, &str)])] = &[
+    type Found = &'static [(u64, &'static str)];
+    let cases: &[(&str, &str, Found)] = &[
         ("root/.netrc", "machine a login b\n password s3cr3tt\n", &[(2, "s3cr")]),
         ("root/.netrc", "machine a login b password password\n# machine x password kF9xT2mQ\n", &[]),
         ("home/a/.pgpass", "# h:p:d:u:pw\nh:5432:*:me:s3cret\n", &[(2, "s3cr")]),
