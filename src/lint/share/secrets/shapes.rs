@@ -188,10 +188,13 @@ fn azure(bytes: &[u8], at: usize, begin: &[u8]) -> Option<Range<usize>> {
 /// Three parts, the first of which is JSON with an algorithm. The token that jwt.io shows is known to all.
 fn jwt(bytes: &[u8], at: usize, _begin: &[u8]) -> Option<Range<usize>> {
     const HEAD_MAX: usize = 512;
+    if !begins(bytes, at) {
+        return None;
+    }
     let head = run_of(bytes, at, base64url, HEAD_MAX);
     // `"alg"` in its three alignments.
     let algorithm = [&b"ImFsZy"[..], b"JhbGci", b"iYWxnI"].iter().any(|alg| memchr::memmem::find(head, alg).is_some());
-    if !algorithm || !begins(bytes, at) {
+    if !algorithm {
         return None;
     }
     let whole = run(bytes, at, |byte| base64url(byte) || byte == b'.');

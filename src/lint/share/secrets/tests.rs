@@ -130,7 +130,7 @@ fn work_is_bounded_whatever_a_text_repeats() {
         "secret_key =",
         "ghp_",
     ] {
-        let text = unit.repeat((1 << 20) / unit.len());
+        let text = unit.repeat((1 << 18) / unit.len());
         let start = std::time::Instant::now();
         find(text.as_bytes(), text.len(), 16, |_| true);
         assert!(start.elapsed().as_secs() < 20, "{unit}: {:?}", start.elapsed());
