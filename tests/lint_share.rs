@@ -2,6 +2,7 @@
 //! of images that others made.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "a test: it may panic and print")]
+#![allow(clippy::too_many_lines, clippy::type_complexity, reason = "a table of rules is as long as there are rules")]
 
 mod common;
 
@@ -307,12 +308,13 @@ fn hostile_trees_are_looked_at_within_bounds() {
     let content = files.push(text.as_bytes()).unwrap();
     let mut tree = TreeBuilder::new();
     tree.add("srv/log", Metadata::default(), NewNode::File { content, length: 10 << 30, data: None }).unwrap();
-    tree.add("srv/short", Metadata::default(), NewNode::File { content, length: 900_000, data: None }).unwrap();
+    tree.add("srv/short", Metadata::default(), NewNode::File { content, length: 800_000, data: None }).unwrap();
     let mut contents = ContentStore::new();
     contents.add(Arc::new(files), 1).unwrap();
     let linted = lint_source(&Source::new(tree.freeze().unwrap(), contents, "hostile"), &LintOptions::default()).unwrap();
     let found = said(&linted);
     assert!(found.iter().any(|said| said.starts_with("secret-token /srv/short")), "{found:?}");
+    assert!(linted.not_checked.iter().any(|why| why.contains("srv/log")), "{:?}", linted.not_checked);
 }
 
 #[test]
@@ -348,8 +350,8 @@ fn a_debian_tree_gives_no_false_alarm() {
     let Some(tar) = lab("debian.tar") else { return };
     let source = rootvol::source::open(tar).unwrap();
     let linted = lint_source(&source, &LintOptions::default()).unwrap();
-    // mmdebstrap leaves the name of the host that it ran on, or was told.
-    assert_eq!(said(&linted), ["hostname /etc/hostname:1"], "{linted}");
+    // Both are true of it: make-debian-tree.sh gives the host a name, and puts a file with capabilities there.
+    assert_eq!(said(&linted), ["file-capabilities /opt/rootvol/capable", "hostname /etc/hostname:1"], "{linted}");
 }
 
 fn rootvol() -> Command {
@@ -439,7 +441,10 @@ fn what_a_deleted_file_left_in_free_space_is_found() {
     let has = |text: &str| found.iter().any(|found| found == text);
     assert!(has("free-space-secret: PEM private key (MIIE…), in free space"), "{found:?}");
     assert!(has("free-space-secret: GitHub personal access token (ghp_…), in free space"), "{found:?}");
-    assert!(found.iter().any(|found| found.starts_with("free-space-data: 12 KiB in free space")), "{found:?}");
+    assert!(
+        found.iter().any(|found| found.starts_with("free-space-data: ") && found.ends_with("in free space are not zero, the first ones here")),
+        "{found:?}"
+    );
     // Built anew, there is nothing left of it.
     let mut command = rootvol();
     run(command.arg("build").arg(&image).arg("-o").arg(at("new.raw")).args(["--boot", "none", "--name", "x", "--input-format", "raw"]));

@@ -148,7 +148,8 @@ fn what_is_kept_stays_with_the_folders_on_its_way_and_what_is_named_goes_too() {
 fn each_group_can_be_left_alone() {
     let of = |options: CleanOptions| gone(SYSTEM, &options).len();
     let all = of(CleanOptions::default());
-    let off: [(fn(&mut CleanOptions), usize); 9] = [
+    type Switch = fn(&mut CleanOptions);
+    let off: [(Switch, usize); 9] = [
         (|options| options.cloud_init = false, 7),
         (|options| options.instance = false, 3),
         (|options| options.ssh = false, 3),

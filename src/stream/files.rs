@@ -240,19 +240,16 @@ mod tests {
         let mut contents = MemoryContents::new();
         let mut files = Vec::new();
         let mut expected = Vec::new();
-        for (at, len) in [1, 0, 16_384, 16_385, 700_000, 5, 2_000_000, 3].into_iter().cycle().take(3000).enumerate() {
+        for (at, len) in [1, 0, 16_384, 16_385, 700_000, 5, 2_000_000, 3].into_iter().cycle().take(403).enumerate() {
             let byte = u8::from(at % 3 != 0);
             files.push(WholeContents { length: u64_of(len), id: contents.push(vec![byte; len]).unwrap() });
             if byte == 1 && len > 0 {
                 expected.push((at, Some(len)));
             }
-            if at == 2006 {
-                break;
-            }
         }
-        files[1000].length += 1;
-        expected.retain(|(at, _)| *at != 1000);
-        expected.push((1000, None));
+        files[100].length += 1;
+        expected.retain(|(at, _)| *at != 100);
+        expected.push((100, None));
         expected.sort();
         for threads in [1, 3] {
             let found = look_at_files(&contents, &files, threads, &Cancel::new(), &Ones).unwrap();

@@ -133,19 +133,26 @@ struct Found {
     secrets: Vec<(u64, &'static str, [u8; 4])>,
 }
 
+/// What is not zero in the free space of a partition, or between partitions.
+struct Total {
+    partition: Option<(u32, u64)>,
+    first: u64,
+    bytes: u64,
+}
+
 fn look(subject: &Subject<'_>, image: &DiskImage, unused: &[Unused], findings: &mut Findings<'_>) -> Result<()> {
     let ranges: Vec<Range<u64>> = unused.iter().map(|unused| unused.range.clone()).collect();
     let found = look_at_ranges(&**image.disk(), &ranges, OVERLAP_BYTES, subject.threads, subject.cancel, look_at_piece)?;
     // By what they lie in: the first place and how many bytes; partitions do not lie in each other.
-    let mut totals: Vec<(Option<(u32, u64)>, u64, u64)> = Vec::new();
+    let mut totals: Vec<Total> = Vec::new();
     let mut told = 0;
     for piece in found {
         let at = unused.partition_point(|unused| unused.range.end <= piece.first);
         let partition = unused.get(at).and_then(|unused| unused.partition);
         if piece.bytes > 0 {
-            match totals.iter_mut().find(|total| total.0 == partition) {
-                Some(total) => total.2 = total.2.saturating_add(piece.bytes),
-                None => totals.push((partition, piece.first, piece.bytes)),
+            match totals.iter_mut().find(|total| total.partition == partition) {
+                Some(total) => total.bytes = total.bytes.saturating_add(piece.bytes),
+                None => totals.push(Total { partition, first: piece.first, bytes: piece.bytes }),
             }
         }
         for (offset, kind, first) in piece.secrets {
@@ -155,7 +162,7 @@ fn look(subject: &Subject<'_>, image: &DiskImage, unused: &[Unused], findings: &
             told += 1;
         }
     }
-    for (partition, first, bytes) in totals {
+    for Total { partition, first, bytes } in totals {
         let what = if partition.is_some() { "in free space" } else { "between partitions" };
         findings.add(&DATA, place(partition, first), format!("{} {what} are not zero, the first ones here", Size::bytes(bytes)));
     }

@@ -1,6 +1,5 @@
 //! Files that hold credentials by their very purpose, told by path, and where in them one stands.
 
-use super::shapes::is_password;
 use super::text::{base64, base64url, line_of, run, value};
 
 /// A credential in a file that is made for credentials.
@@ -175,7 +174,14 @@ fn netrc(bytes: &[u8], most: usize) -> Vec<Credential> {
         let blanks = run(bytes, after, |byte| byte.is_ascii_whitespace()).len();
         let secret = run(bytes, after + blanks, |byte| !byte.is_ascii_whitespace());
         let login_before = memchr::memrchr(b'\n', &bytes[..start]).map_or(0, |at| at + 1);
-        if before && blanks > 0 && !bytes[login_before..].starts_with(b"#") && is_password(b"", secret) {
+        if before
+            && blanks > 0
+            && !bytes[login_before..].starts_with(b"#")
+            && secret.len() >= 3
+            && !secret.starts_with(b"$")
+            && !secret.starts_with(b"<")
+            && !secret.eq_ignore_ascii_case(b"password")
+        {
             found.push(Credential { kind: "password for a host", line: line_of(bytes, start), first: secret[..secret.len().min(4)].to_vec() });
         }
         if found.len() >= most {

@@ -37,16 +37,18 @@ pub(in crate::lint::share) struct Secret {
     pub(in crate::lint::share) first: [u8; 4],
 }
 
+/// Where the secret lies, if it is one: of a text, the place where its begin was found, and that begin.
+type Check = fn(&[u8], usize, &'static [u8]) -> Option<Range<usize>>;
+
 /// What is looked for; several of one file are each told.
 struct Shape {
     begin: &'static [u8],
     sort: Sort,
     kind: &'static str,
-    /// Where the secret lies, if it is one, from where its begin was found.
-    check: fn(&[u8], usize, &'static [u8]) -> Option<Range<usize>>,
+    check: Check,
 }
 
-const fn shape(begin: &'static [u8], sort: Sort, kind: &'static str, check: fn(&[u8], usize, &'static [u8]) -> Option<Range<usize>>) -> Shape {
+const fn shape(begin: &'static [u8], sort: Sort, kind: &'static str, check: Check) -> Shape {
     Shape { begin, sort, kind, check }
 }
 
@@ -186,10 +188,13 @@ fn azure(bytes: &[u8], at: usize, begin: &[u8]) -> Option<Range<usize>> {
 /// Three parts, the first of which is JSON with an algorithm. The token that jwt.io shows is known to all.
 fn jwt(bytes: &[u8], at: usize, _begin: &[u8]) -> Option<Range<usize>> {
     const HEAD_MAX: usize = 512;
+    if !begins(bytes, at) {
+        return None;
+    }
     let head = run_of(bytes, at, base64url, HEAD_MAX);
     // `"alg"` in its three alignments.
     let algorithm = [&b"ImFsZy"[..], b"JhbGci", b"iYWxnI"].iter().any(|alg| memchr::memmem::find(head, alg).is_some());
-    if !algorithm || !begins(bytes, at) {
+    if !algorithm {
         return None;
     }
     let whole = run(bytes, at, |byte| base64url(byte) || byte == b'.');
@@ -280,8 +285,8 @@ fn url(bytes: &[u8], at: usize, begin: &[u8]) -> Option<Range<usize>> {
 }
 
 /// Not what documentation writes in place of a password.
-pub(super) fn is_password(user: &[u8], password: &[u8]) -> bool {
-    const WORDS: [&[u8]; 22] = [
+fn is_password(user: &[u8], password: &[u8]) -> bool {
+    const WORDS: &[&[u8]] = &[
         b"pass",
         b"passwd",
         b"password",
@@ -301,16 +306,26 @@ pub(super) fn is_password(user: &[u8], password: &[u8]) -> bool {
         b"anonymous",
         b"joe",
         b"mypass",
+        b"mypasswd",
         b"mypassword",
-        b"x-oauth-basic",
+        b"yourpass",
+        b"yourpassword",
+        b"dbpassword",
+        b"userpass",
+        b"userpassword",
+        b"proxypass",
+        b"proxypassword",
+        b"secretpassword",
+        b"somepassword",
+        b"thepassword",
+        b"xoauthbasic",
         b"hunter2",
     ];
-    let lower = password.to_ascii_lowercase();
-    let variable = password.iter().any(|byte| matches!(byte, b'$' | b'{' | b'}' | b'*' | b'(' | b')' | b'[' | b']' | b'<' | b'>'))
-        || password.contains(&b'%') && !is_escaped(password);
-    let placeholder =
-        [&b"password"[..], b"passwd", b"xxx", b"...", b"example", b"changeme", b"your"].iter().any(|part| memchr::memmem::find(&lower, part).is_some());
-    password.len() >= 3 && !variable && !placeholder && !WORDS.contains(&&lower[..]) && !user.eq_ignore_ascii_case(password)
+    let lower: Vec<u8> = password.iter().filter(|byte| !matches!(byte, b'-' | b'_' | b'.')).map(u8::to_ascii_lowercase).collect();
+    let sign = |byte: &u8| matches!(byte, b'$' | b'{' | b'}' | b'*' | b'(' | b')' | b'[' | b']' | b'<' | b'>');
+    let variable = password.iter().any(sign) || (password.contains(&b'%') && !is_escaped(password));
+    let placeholder = [&b"xxx"[..], b"example", b"changeme"].iter().any(|part| memchr::memmem::find(&lower, part).is_some());
+    lower.len() >= 3 && !variable && !placeholder && !WORDS.contains(&&lower[..]) && !user.eq_ignore_ascii_case(password)
 }
 
 /// Whether every `%` begins an escaped byte.
