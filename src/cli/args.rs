@@ -44,6 +44,18 @@ pub(super) enum Command {
     Convert(ConvertArgs),
     /// Compute the block checksums of an image and their aggregate, as the EBS direct API takes them.
     Checksum(ChecksumArgs),
+    /// Print a document for AWS, made of a build's report.
+    Manifest {
+        #[command(subcommand)]
+        document: Document,
+    },
+}
+
+/// The documents.
+#[derive(Debug, Subcommand)]
+pub(super) enum Document {
+    /// The plan of a snapshot by the EBS direct API.
+    EbsSnapshot(super::manifest_ebs::EbsSnapshotArgs),
 }
 
 /// What describes an image; the same for `build` and `plan`.

@@ -9,6 +9,7 @@ mod exit;
 mod extract;
 mod inspect;
 mod ls;
+mod manifest_ebs;
 mod progress;
 mod show;
 mod signals;
@@ -44,6 +45,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Diff(args) => diff::diff(&args, &signals),
         Command::Verify(args) => verify::verify(&args, &signals),
         Command::Convert(args) => convert::convert(&args, &signals).map(|()| Exit::Done),
+        Command::Manifest { document: args::Document::EbsSnapshot(args) } => manifest_ebs::ebs_snapshot(&args).map(|()| Exit::Done),
         Command::Checksum(args) => checksum::checksum(&args, &signals).map(|()| Exit::Done),
     };
     let exit = outcome.unwrap_or_else(|error| {

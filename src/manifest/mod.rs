@@ -19,6 +19,7 @@
 
 mod ami;
 mod documents;
+mod ebs_snapshot;
 mod import_image;
 mod import_snapshot;
 mod next_steps;
@@ -31,6 +32,9 @@ mod token;
 pub use crate::report::Architecture;
 pub use ami::{Ami, BootMode, ImdsSupport, LicenseType, Platform, TpmSupport, VolumeType};
 pub use documents::{Document, Documents, Withheld, document_suffixes, documents};
+pub use ebs_snapshot::{
+    BlockSource, CompleteSnapshotRequest, EbsSnapshotBuilder, EbsSnapshotPlan, PutSnapshotBlockRequest, StartSnapshotRequest, VOLUME_MAX_GIB,
+};
 pub use import_image::ImportImageRequest;
 pub use import_snapshot::ImportSnapshotRequest;
 pub use next_steps::next_steps;

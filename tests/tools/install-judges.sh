@@ -4,7 +4,7 @@
 # Installs, on Debian 12 as root, every independent program that the tests use
 # to judge images: e2fsck, debugfs, fsck.fat, mtools, sgdisk, sfdisk, qemu-img,
 # QEMU with UEFI firmware for x86-64 and arm64, QEMU for single programs, grub-fstest, bsdtar, mmdebstrap,
-# matchpathcon and setfiles with Debian's SELinux policy, and a Python environment with botocore and awscli.
+# matchpathcon and setfiles with Debian's SELinux policy, and a Python environment with botocore, boto3, moto and awscli.
 #
 # Idempotent: what is there already is not touched. Fails when a judge is
 # missing at the end.
@@ -82,11 +82,11 @@ fi
 
 # --- Python: the AWS API models
 venv=$lab/venv
-if ! "$venv/bin/python" -c 'import botocore, pyvhdi' 2>/dev/null || ! "$venv/bin/aws" --version >/dev/null 2>&1; then
+if ! "$venv/bin/python" -c 'import botocore, boto3, moto, pyvhdi' 2>/dev/null || ! "$venv/bin/aws" --version >/dev/null 2>&1; then
   say "making the Python environment"
   rm -rf "$venv"
   quiet /usr/bin/python3 -m venv "$venv"
-  quiet "$venv/bin/pip" --disable-pip-version-check -q install botocore awscli libvhdi-python
+  quiet "$venv/bin/pip" --disable-pip-version-check -q install botocore awscli libvhdi-python boto3 moto
 fi
 
 # --- Is everything there?
@@ -102,7 +102,7 @@ for f in /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_VARS_4M.fd \
   [ -r "$f" ] || { say "MISSING: firmware $f"; bad=1; }
 done
 [ -r /etc/selinux/default/contexts/files/file_contexts ] || { say "MISSING: the SELinux policy of selinux-policy-default"; bad=1; }
-"$venv/bin/python" -c 'import botocore, pyvhdi' || { say "MISSING: botocore or pyvhdi in $venv"; bad=1; }
+"$venv/bin/python" -c 'import botocore, boto3, moto, pyvhdi' || { say "MISSING: botocore, boto3, moto or pyvhdi in $venv"; bad=1; }
 "$venv/bin/aws" --version >/dev/null || { say "MISSING: aws in $venv"; bad=1; }
 [ "$bad" = 0 ] || exit 1
 say "all judges are there; Python environment in $venv"
