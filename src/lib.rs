@@ -33,6 +33,7 @@
 //! | [`format`](mod@format), [`output`] | raw and VHD images; files that appear when they are whole, pipes, devices |
 //! | [`report`], [`manifest`] | what was made, as plain data; the documents that AWS takes, each made of a report |
 //! | [`inspect`] | what is in an image |
+//! | [`uefi`] | the UEFI variables of an AMI: Secure Boot's keys |
 //! | [`recipe`], [`build`] | `image.toml`; an image with its companions |
 //! | [`error`], [`units`], [`guid`] | the one error type; sizes; identifiers |
 //!
@@ -64,6 +65,7 @@ pub mod report;
 pub mod source;
 pub mod stream;
 pub mod tree;
+pub mod uefi;
 pub mod units;
 pub mod verify;
 

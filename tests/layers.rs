@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("boot", 3),
     ("labels", 3),
     ("stream", 3),
+    ("uefi", 3),
     ("disk", 4),
     ("listing", 4),
     ("manifest", 5),

@@ -14,6 +14,7 @@ mod progress;
 mod show;
 mod signals;
 mod source;
+mod uefi;
 mod verify;
 
 use args::{Cli, Command};
@@ -46,6 +47,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Verify(args) => verify::verify(&args, &signals),
         Command::Convert(args) => convert::convert(&args, &signals).map(|()| Exit::Done),
         Command::Manifest { document: args::Document::EbsSnapshot(args) } => manifest_ebs::ebs_snapshot(&args).map(|()| Exit::Done),
+        Command::UefiData { command } => uefi::run(&command).map(|()| Exit::Done),
         Command::Checksum(args) => checksum::checksum(&args, &signals).map(|()| Exit::Done),
     };
     let exit = outcome.unwrap_or_else(|error| {

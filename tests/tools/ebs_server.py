@@ -281,8 +281,11 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers:
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except ConnectionError:  # a client that has found a difference does not read on
+            self.close_connection = True
 
     def json(self, status, value, headers=()):
         self.answer(status, json.dumps(value).encode(), [("Content-Type", "application/json"), *headers])

@@ -309,7 +309,7 @@ impl<'a> EbsSnapshotBuilder<'a> {
             return Err(Error::invalid("attempts are counted from 1"));
         }
         let mut notes = Vec::new();
-        let volume_gib = self.volume_gib(&mut notes)?;
+        let volume_gib = self.size_gib(&mut notes)?;
         let (listed, omitted) = self.listed(volume_gib);
         let linear = listed.linear_checksum();
         if self.parent.is_none() && !self.omit_zero && linear != self.report.blocks.linear_checksum {
@@ -326,7 +326,7 @@ impl<'a> EbsSnapshotBuilder<'a> {
         Ok(EbsSnapshotPlan { start_snapshot, complete_snapshot, notes, listed })
     }
 
-    fn volume_gib(&self, notes: &mut Vec<String>) -> Result<u64> {
+    fn size_gib(&self, notes: &mut Vec<String>) -> Result<u64> {
         let image = self.report.disk.size_bytes.div_ceil(GIB).max(1);
         let parent = self.parent.as_ref().map_or(0, |(_, blocks)| blocks.slice().end.0.div_ceil(BLOCKS_PER_GIB));
         if let Some((_, blocks)) = &self.parent
