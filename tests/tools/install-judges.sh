@@ -41,7 +41,7 @@ missing() {
 
 # --- Debian packages
 plain=(strace valgrind e2fsprogs dosfstools mtools gdisk fdisk attr acl libarchive-tools tar xz-utils zstd gzip
-       mmdebstrap busybox-static grub-common binutils ca-certificates gcc g++ libc6-dev
+       mmdebstrap busybox-static grub-common binutils ca-certificates openssl gcc g++ libc6-dev
        python3 python3-venv util-linux mount
        selinux-utils policycoreutils selinux-policy-default)
 # QEMU has to come from one suite: mixing bookworm and bookworm-backports would
@@ -93,7 +93,7 @@ fi
 bad=0
 for c in strace valgrind mke2fs e2fsck debugfs dumpe2fs tune2fs resize2fs mkfs.fat fsck.fat mcopy mdir minfo sgdisk sfdisk fdisk \
          qemu-img qemu-io qemu-x86_64 qemu-aarch64 qemu-system-x86_64 qemu-system-aarch64 getfattr setfattr getfacl setfacl bsdtar tar xz zstd gzip \
-         mmdebstrap busybox grub-fstest matchpathcon setfiles python3 losetup mount blkid objcopy cc cargo rustc; do
+         mmdebstrap busybox grub-fstest matchpathcon setfiles python3 losetup mount blkid objcopy openssl cc cargo rustc; do
   command -v "$c" >/dev/null || { say "MISSING: command $c"; bad=1; }
 done
 for f in /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_VARS_4M.fd \

@@ -165,9 +165,9 @@ impl Report {
     /// Whether `blocks` is the block list of this image: as many blocks, of each state as many, and the same LINEAR checksum.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt), with what is there and what was expected.
+    /// [`Corrupt`](ErrorKind::Corrupt), with what is there and what was expected; [`Unsupported`](ErrorKind::Unsupported) for a disk over 64 TiB.
     pub fn check_blocks(&self, blocks: &BlockChecksums) -> Result<()> {
-        let (ours, theirs) = (&self.blocks, blocks.summary());
+        let ours = &self.blocks;
         let total = self.disk.size_bytes.div_ceil(BLOCK_BYTES);
         let mismatch = |what: &str, expected: u64, there: u64| {
             Err(Error::corrupt(format!("the block list is not that of the image in the report: {expected} {what} were expected, {there} are there")))
@@ -183,20 +183,24 @@ impl Report {
             return mismatch("as the first block", 0, blocks.slice().start.0);
         }
         for (what, expected, there) in [
-            ("blocks", ours.total, theirs.total),
-            ("data blocks", ours.data, theirs.data),
-            ("zero blocks", ours.zero, theirs.zero),
-            ("unused blocks", ours.unused, theirs.unused),
+            ("blocks", ours.total, blocks.block_count()),
+            ("data blocks", ours.data, blocks.data_blocks()),
+            ("zero blocks", ours.zero, blocks.zero_blocks()),
+            ("unused blocks", ours.unused, blocks.unused_blocks()),
         ] {
             if expected != there {
                 return mismatch(what, expected, there);
             }
         }
-        if ours.linear_checksum != theirs.linear_checksum {
+        // Hashing takes the time that the count says, so the count is bounded first.
+        if total > BLOCKS_MAX {
+            return Err(too_large(self.disk.size_bytes.div_ceil(GIB)));
+        }
+        let linear = blocks.linear_checksum();
+        if ours.linear_checksum != linear {
             return Err(Error::corrupt(format!(
-                "the block list is not that of the image in the report: LINEAR checksum {} was expected, its own is {}",
+                "the block list is not that of the image in the report: LINEAR checksum {} was expected, its own is {linear}",
                 crate::error::escape(ours.linear_checksum.as_bytes()),
-                theirs.linear_checksum
             )));
         }
         Ok(())
@@ -343,7 +347,7 @@ impl<'a> EbsSnapshotBuilder<'a> {
             )));
         }
         if gib > VOLUME_MAX_GIB {
-            return Err(Error::unsupported(format!("EBS volumes have at most {VOLUME_MAX_GIB} GiB, not {gib} (EBS direct API, StartSnapshot, VolumeSize)")));
+            return Err(too_large(gib));
         }
         if self.parent.is_some() && gib > image {
             notes.push(format!(
@@ -433,6 +437,10 @@ impl<'a> EbsSnapshotBuilder<'a> {
         }
         (listed, omitted)
     }
+}
+
+fn too_large(gib: u64) -> Error {
+    Error::unsupported(format!("EBS volumes have at most {VOLUME_MAX_GIB} GiB, not {gib} (EBS direct API, StartSnapshot, VolumeSize)"))
 }
 
 /// Why leaving zeros out is unsafe.
