@@ -31,6 +31,7 @@
 //! the service model or its prose does not take. A snapshot is never smaller than its parent.
 
 mod document;
+mod overlaps;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -48,8 +49,8 @@ use crate::checksum::{BlockChecksum, BlockChecksums, BlockState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::Report;
 use crate::units::{BLOCK_BYTES, BlockIndex, GIB, Size};
+use overlaps::Overlaps;
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// The largest volume, in GiB (EBS direct API, StartSnapshot, VolumeSize; EBS user guide, volume constraints).
 pub const VOLUME_MAX_GIB: u64 = 65_536;
@@ -450,46 +451,6 @@ fn omission_note(omitted: u64) -> String {
          from an encrypted volume a block that was never written reads as random bytes, not as zeros, and filesystems trust these blocks to be zero \
          (inode tables, journal). Upload this plan only where `aws ec2 get-ebs-encryption-by-default` says false and volumes made from the snapshot stay unencrypted"
     )
-}
-
-/// The blocks of two disks, in runs in which each has one state; the shorter one is unused behind its end.
-struct Overlaps<A, B> {
-    ours: A,
-    theirs: B,
-    heads: [Option<(u64, BlockState)>; 2],
-    at: u64,
-}
-
-fn ends(blocks: &BlockChecksums, end: u64) -> impl Iterator<Item = (u64, BlockState)> {
-    let behind = (blocks.slice().end.0 < end).then_some((end, BlockState::Unused));
-    blocks.runs().map(|run| (run.first.0 + run.count, run.state)).chain(behind)
-}
-
-impl Overlaps<(), ()> {
-    #[expect(clippy::new_ret_no_self, reason = "the iterators' types have no names")]
-    fn new(ours: &BlockChecksums, theirs: &BlockChecksums) -> impl Iterator<Item = (Range<u64>, BlockState, BlockState)> {
-        let end = ours.slice().end.0.max(theirs.slice().end.0);
-        let (mut ours, mut theirs) = (ends(ours, end), ends(theirs, end));
-        let heads = [ours.next(), theirs.next()];
-        Overlaps { ours, theirs, heads, at: 0 }
-    }
-}
-
-impl<A: Iterator<Item = (u64, BlockState)>, B: Iterator<Item = (u64, BlockState)>> Iterator for Overlaps<A, B> {
-    type Item = (Range<u64>, BlockState, BlockState);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let [Some((our_end, ours)), Some((their_end, theirs))] = self.heads else { return None };
-        let range = self.at..our_end.min(their_end);
-        self.at = range.end;
-        if our_end == range.end {
-            self.heads[0] = self.ours.next();
-        }
-        if their_end == range.end {
-            self.heads[1] = self.theirs.next();
-        }
-        Some((range, ours, theirs))
-    }
 }
 
 impl EbsSnapshotPlan {

@@ -62,7 +62,7 @@ fn distance_extra(symbol: usize) -> u32 {
 }
 
 fn distance_base(symbol: usize) -> usize {
-    if symbol < 4 { symbol + 1 } else { (2 + symbol % 2 << distance_extra(symbol)) + 1 }
+    if symbol < 4 { symbol + 1 } else { ((2 + symbol % 2) << distance_extra(symbol)) + 1 }
 }
 
 /// Extra bits of the third alphabet.
