@@ -28,6 +28,7 @@ fn main() {
     initramfs(&save);
     texts(&save);
     trees(&save);
+    stores(&save);
 }
 
 type Save<'a> = dyn Fn(&str, &str, &[u8]) + 'a;
@@ -328,8 +329,9 @@ fn texts(save: &Save<'_>) {
     save("recipe", "example", include_bytes!("../src/recipe/example.toml"));
     save("recipe", "small", b"name = \"web\"\n[disk]\nsize = \"8 GiB\"\n[[source]]\npath = \"rootfs.tar\"\n");
     let folder = tempfile::tempdir().unwrap();
-    let report = small_disk("seed").write_file(folder.path().join("image.raw"), Format::Raw).unwrap();
-    save("report", "report", report.to_json().as_bytes());
+    let (written, _) = small_disk("seed").write_unnamed(folder.path().join("image.raw"), Format::Raw, Default::default()).unwrap();
+    save("report", "report", written.report.to_json().as_bytes());
+    save("report", "plan", written.report.ebs_snapshot(&written.checksums).plan().unwrap().to_json().as_bytes());
     save("report", "blocks", b"{\"index\":0,\"state\":\"data\",\"checksum\":\"B4VNL+8peroGuoFoXmYMMy2VN+3YXV0YXVRqkn0w2q0=\"}\n{\"index\":1,\"count\":3,\"state\":\"zero\"}\n{\"index\":4,\"count\":12,\"state\":\"unused\"}\n");
     save("report", "slice", b"{\"index\":7,\"count\":3,\"state\":\"zero\"}\n");
 }
@@ -354,4 +356,20 @@ fn trees(save: &Save<'_>) {
     }
     save("plan", "few", b"\0\0dir\xff\x01\x10dir/file\xff\x02\x00link\xff\x03\x00pipe");
     save("sha256", "few", &[&[17, 3, 5][..], &[0xa5; 3000]].concat());
+}
+
+/// UEFI variable stores, and signature lists.
+fn stores(save: &Save<'_>) {
+    use rootvol::uefi::{Key, SignatureList, UefiData};
+    let published = include_str!("../tests/uefi/t02.aws");
+    let lists = [SignatureList::certificate(Guid::from_name("seed"), b"\x30\x09\x30\x01\x05\x30\x00\x03\x02\x00\x01".to_vec())];
+    let mut small = UefiData::new();
+    small.enroll(Key::Pk, &lists, [0; 16]).unwrap();
+    small.enroll(Key::Db, &lists, [1; 16]).unwrap();
+    for (name, text) in [("published", published.trim()), ("small", &small.to_base64().unwrap())] {
+        save("uefi", name, &[&[0], &rootvol::checksum::base64_decode(text).unwrap()[..]].concat());
+        save("uefi", &format!("{name}-text"), &[&[1], text.as_bytes()].concat());
+    }
+    save("uefi", "list", &[vec![2], lists[0].encode()].concat());
+    save("uefi", "pem", b"\x02-----BEGIN CERTIFICATE-----\nMAkwAQUwAAMCAAE=\n-----END CERTIFICATE-----\n");
 }

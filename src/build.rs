@@ -113,7 +113,13 @@ pub fn build<W: Write>(
         checksums.write_jsonl(&mut lines).map_err(|error| Error::io("cannot write the block checksums", error))?;
         put(path, &lines)?;
     }
-    let documents = manifest::documents(&report, ami, Path::new(&image_name));
+    let mut documents = manifest::documents(&report, ami, Path::new(&image_name));
+    if let Some(path) = document_path(manifest::EBS_SNAPSHOT).filter(|_| ami.ebs_snapshot) {
+        match report.ebs_snapshot(&checksums).ami(ami).plan() {
+            Ok(plan) => put(path, plan.to_json().as_bytes())?,
+            Err(error) => documents.withheld.push(Withheld { suffix: manifest::EBS_SNAPSHOT, reason: error.to_string() }),
+        }
+    }
     for document in &documents.written {
         let Some(path) = document_path(document.suffix) else { continue };
         put(path, document.text.as_bytes())?;

@@ -35,6 +35,7 @@
 //! | [`report`], [`manifest`] | what was made, as plain data; the documents that AWS takes, each made of a report |
 //! | [`inspect`] | what is in an image |
 //! | [`initramfs`] | what lies in an initramfs, read as the kernel unpacks it |
+//! | [`uefi`] | the UEFI variables of an AMI: Secure Boot's keys |
 //! | [`recipe`], [`build`] | `image.toml`; an image with its companions |
 //! | [`error`], [`units`], [`guid`] | the one error type; sizes; identifiers |
 //!
@@ -69,6 +70,7 @@ pub mod report;
 pub mod source;
 pub mod stream;
 pub mod tree;
+pub mod uefi;
 pub mod units;
 pub mod verify;
 

@@ -28,6 +28,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("labels", 3),
     ("clean", 3),
     ("stream", 3),
+    ("uefi", 3),
     ("disk", 4),
     ("listing", 4),
     ("manifest", 5),

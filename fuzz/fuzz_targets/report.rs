@@ -1,4 +1,4 @@
-//! Any bytes as a report, and as a list of block checksums.
+//! Any bytes as a report, as a list of block checksums, and as the plan of a snapshot.
 //!
 //! Invariants:
 //! - No panic; memory follows the input, not the numbers in it.
@@ -7,12 +7,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use rootvol::checksum::BlockChecksums;
+use rootvol::manifest::EbsSnapshotPlan;
 use rootvol::report::Report;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(report) = serde_json::from_slice::<Report>(data) {
         let again: Report = serde_json::from_str(&report.to_json()).expect("what is written can be read");
         assert_eq!(again, report);
+    }
+    if let Ok(plan) = serde_json::from_slice::<EbsSnapshotPlan>(data) {
+        let again: EbsSnapshotPlan = serde_json::from_str(&plan.to_json()).expect("what is written can be read");
+        assert_eq!(again, plan);
     }
     let written = |blocks: &BlockChecksums| {
         let mut out = Vec::new();

@@ -47,6 +47,11 @@ pub(super) enum Command {
     Convert(ConvertArgs),
     /// Compute the block checksums of an image and their aggregate, as the EBS direct API takes them.
     Checksum(ChecksumArgs),
+    /// Show and make UEFI data: the UEFI variables of an AMI, with Secure Boot's keys.
+    UefiData {
+        #[command(subcommand)]
+        command: super::uefi::UefiCommand,
+    },
     /// Print a document for AWS, made of a build's report.
     Manifest(Box<super::manifest::ManifestArgs>),
 }

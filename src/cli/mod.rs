@@ -11,10 +11,12 @@ mod inspect;
 mod lint;
 mod ls;
 mod manifest;
+mod manifest_ebs;
 mod progress;
 mod show;
 mod signals;
 mod source;
+mod uefi;
 mod verify;
 
 use args::{Cli, Command};
@@ -47,6 +49,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Verify(args) => verify::verify(&args, &signals),
         Command::Lint(args) => lint::lint(&args, &signals),
         Command::Convert(args) => convert::convert(&args, &signals).map(|()| Exit::Done),
+        Command::UefiData { command } => uefi::run(&command).map(|()| Exit::Done),
         Command::Checksum(args) => checksum::checksum(&args, &signals).map(|()| Exit::Done),
         Command::Manifest(args) => manifest::manifest(&args),
     };

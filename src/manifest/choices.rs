@@ -109,6 +109,9 @@ pub struct AmiChoices {
     /// Whether the AMI is kept from being deregistered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deregistration_protection: Option<DeregistrationProtection>,
+    /// Asks for the plan of a snapshot by the EBS direct API.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ebs_snapshot: bool,
     /// The routes that a script is written for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub script: Vec<Route>,

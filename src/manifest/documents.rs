@@ -47,6 +47,8 @@ pub(super) const CONTAINERS: &str = "containers.json";
 pub(super) const IMPORT_SNAPSHOT: &str = "import-snapshot.json";
 pub(super) const CONTAINER: &str = "container.json";
 pub(super) const REGISTER_IMAGE: &str = "register-image.json";
+/// Made of the block list besides the report, and so by whoever has it.
+pub(crate) const EBS_SNAPSHOT: &str = "ebs-snapshot.json";
 pub(super) const LAUNCH_PERMISSION: &str = "launch-permission.json";
 pub(super) const DEPRECATION: &str = "deprecation.json";
 pub(super) const DEREGISTRATION_PROTECTION: &str = "deregistration-protection.json";
@@ -83,13 +85,14 @@ impl Documents {
 /// Every document that the choices ask for: those of the imports where they say where the image will lie, that of RegisterImage
 /// where they say anything at all, and each of the others where they say what is in it. `image` is the image's file name, for scripts.
 ///
+/// The plan of a snapshot needs the block list: [`Report::ebs_snapshot`] makes it.
 /// Each document stands for itself: one that AWS would refuse is withheld, with the reason, and the others are written.
 /// `containers.json` and `container.json` go with the requests that they are a part of. Choices that contradict the image withhold
 /// documents too; a program that wants to fail before it writes an image asks [`AmiChoices::check_against`] first.
 #[must_use]
 pub fn documents(report: &Report, choices: &AmiChoices, image: &Path) -> Documents {
     let mut documents = Documents::default();
-    for suffix in document_suffixes(choices) {
+    for suffix in document_suffixes(choices).into_iter().filter(|suffix| *suffix != EBS_SNAPSHOT) {
         match document(report, choices, image, suffix) {
             // A part of a request that is withheld says no second time why.
             Err(_) if matches!(suffix, CONTAINERS | CONTAINER) => {}
@@ -134,6 +137,7 @@ pub fn document_suffixes(choices: &AmiChoices) -> Vec<&'static str> {
         (IMPORT_SNAPSHOT, import),
         (CONTAINER, import),
         (REGISTER_IMAGE, *choices != AmiChoices::default()),
+        (EBS_SNAPSHOT, choices.ebs_snapshot),
         (LAUNCH_PERMISSION, share),
         (DEPRECATION, choices.deprecate_at.is_some()),
         (DEREGISTRATION_PROTECTION, choices.deregistration_protection.is_some()),

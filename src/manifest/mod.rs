@@ -28,6 +28,7 @@ mod deprecation;
 mod deregistration_protection;
 mod devices;
 mod documents;
+mod ebs_snapshot;
 mod import_image;
 mod import_snapshot;
 mod import_volume;
@@ -50,7 +51,11 @@ pub use choices::AmiChoices;
 pub use deprecation::EnableImageDeprecationRequest;
 pub use deregistration_protection::EnableImageDeregistrationProtectionRequest;
 pub use devices::{Device, ImportDisk};
+pub(crate) use documents::EBS_SNAPSHOT;
 pub use documents::{Document, Documents, Withheld, document_suffixes, documents};
+pub use ebs_snapshot::{
+    BlockSource, CompleteSnapshotRequest, EbsSnapshotBuilder, EbsSnapshotPlan, PutSnapshotBlockRequest, StartSnapshotRequest, VOLUME_MAX_GIB,
+};
 pub use import_image::ImportImageRequest;
 pub use import_snapshot::ImportSnapshotRequest;
 pub use import_volume::{

@@ -4,7 +4,7 @@
 # Installs, on Debian 12 as root, every independent program that the tests use
 # to judge images: e2fsck, debugfs, fsck.fat, mtools, sgdisk, sfdisk, qemu-img,
 # QEMU with UEFI firmware for x86-64 and arm64, QEMU for single programs, grub-fstest, bsdtar, cpio, lz4, mmdebstrap, debootstrap,
-# matchpathcon and setfiles with Debian's SELinux policy, shellcheck, and a Python environment with botocore and awscli.
+# matchpathcon and setfiles with Debian's SELinux policy, shellcheck, and a Python environment with botocore, boto3, moto and awscli.
 #
 # Idempotent: what is there already is not touched. Fails when a judge is
 # missing at the end.
@@ -41,7 +41,7 @@ missing() {
 
 # --- Debian packages
 plain=(strace valgrind e2fsprogs dosfstools mtools gdisk fdisk attr acl libarchive-tools tar xz-utils zstd gzip cpio lz4 bzip2
-       mmdebstrap debootstrap busybox-static grub-common binutils ca-certificates gcc g++ libc6-dev
+       mmdebstrap debootstrap busybox-static grub-common binutils ca-certificates openssl gcc g++ libc6-dev
        python3 python3-venv util-linux mount shellcheck
        selinux-utils policycoreutils selinux-policy-default)
 # QEMU has to come from one suite: mixing bookworm and bookworm-backports would
@@ -82,18 +82,18 @@ fi
 
 # --- Python: the AWS API models
 venv=$lab/venv
-if ! "$venv/bin/python" -c 'import botocore, pyvhdi' 2>/dev/null || ! "$venv/bin/aws" --version >/dev/null 2>&1; then
+if ! "$venv/bin/python" -c 'import botocore, boto3, moto, pyvhdi' 2>/dev/null || ! "$venv/bin/aws" --version >/dev/null 2>&1; then
   say "making the Python environment"
   rm -rf "$venv"
   quiet /usr/bin/python3 -m venv "$venv"
-  quiet "$venv/bin/pip" --disable-pip-version-check -q install botocore awscli libvhdi-python
+  quiet "$venv/bin/pip" --disable-pip-version-check -q install botocore awscli libvhdi-python boto3 moto
 fi
 
 # --- Is everything there?
 bad=0
 for c in strace valgrind mke2fs e2fsck debugfs dumpe2fs tune2fs resize2fs mkfs.fat fsck.fat mcopy mdir minfo sgdisk sfdisk fdisk \
          qemu-img qemu-io qemu-x86_64 qemu-aarch64 qemu-system-x86_64 qemu-system-aarch64 getfattr setfattr getfacl setfacl bsdtar tar xz zstd gzip cpio lz4 bzip2 \
-         mmdebstrap debootstrap busybox grub-fstest matchpathcon setfiles python3 losetup mount blkid shellcheck objcopy cc cargo rustc; do
+         mmdebstrap debootstrap busybox grub-fstest matchpathcon setfiles python3 losetup mount blkid shellcheck objcopy openssl cc cargo rustc; do
   command -v "$c" >/dev/null || { say "MISSING: command $c"; bad=1; }
 done
 for f in /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_VARS_4M.fd \
@@ -102,7 +102,7 @@ for f in /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_VARS_4M.fd \
   [ -r "$f" ] || { say "MISSING: firmware $f"; bad=1; }
 done
 [ -r /etc/selinux/default/contexts/files/file_contexts ] || { say "MISSING: the SELinux policy of selinux-policy-default"; bad=1; }
-"$venv/bin/python" -c 'import botocore, pyvhdi' || { say "MISSING: botocore or pyvhdi in $venv"; bad=1; }
+"$venv/bin/python" -c 'import botocore, boto3, moto, pyvhdi' || { say "MISSING: botocore, boto3, moto or pyvhdi in $venv"; bad=1; }
 "$venv/bin/aws" --version >/dev/null || { say "MISSING: aws in $venv"; bad=1; }
 [ "$bad" = 0 ] || exit 1
 say "all judges are there; Python environment in $venv"

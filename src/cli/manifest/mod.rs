@@ -3,6 +3,7 @@
 mod args;
 
 use super::exit::Exit;
+use super::manifest_ebs::EbsSnapshotArgs;
 use super::show::{self, as_usage};
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::manifest::{
@@ -44,6 +45,8 @@ enum Kind {
     Deprecation(DeprecationArgs),
     /// The request of EnableImageDeregistrationProtection.
     DeregistrationProtection(ProtectionArgs),
+    /// The plan of a snapshot by the EBS direct API: StartSnapshot, every PutSnapshotBlock, CompleteSnapshot.
+    EbsSnapshot(EbsSnapshotArgs),
     /// The legacy manifest (XML) of ImportVolume, or its request.
     ImportVolume(ImportVolumeArgs),
     /// The trust policy and the role policy of the service role of imports.
@@ -92,6 +95,8 @@ pub(super) fn manifest(args: &ManifestArgs) -> Result<Exit> {
             warn_of_image(&choices);
             report.ami(&choices)?.deregistration_protection()?.to_json()
         }
+        // Of a large disk it is long, and written as it is made.
+        Kind::EbsSnapshot(args) => return super::manifest_ebs::ebs_snapshot(args).map(|()| Exit::Done),
         Kind::ImportVolume(args) => import_volume(args)?,
         Kind::VmimportRole(args) => role(args, false)?,
         Kind::BucketPolicy(args) => role(args, true)?,
