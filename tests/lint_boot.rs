@@ -222,5 +222,11 @@ fn images_that_build_makes_of_them_have_nothing_more() {
         file.set_len(file.metadata().unwrap().len() + (64 << 20)).unwrap();
         let longer = [&["backup-gpt-misplaced"][..], &LACKS].concat();
         assert_lacks(&rootvol::lint::lint_image(&open(), &LintOptions::default()).unwrap(), &longer);
+        // Mended, and the new room given to another partition: the root cannot have it.
+        let Some(mut sgdisk) = judge("sgdisk") else { continue };
+        run(sgdisk.args(["-e", "-n", "0:0:+16M"]).arg(&image));
+        let mut full = [&LACKS[..], &["root-not-last"]].concat();
+        full.sort_unstable();
+        assert_lacks(&rootvol::lint::lint_image(&open(), &LintOptions::default()).unwrap(), &full);
     }
 }
