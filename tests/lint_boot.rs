@@ -17,8 +17,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// All entries of an initramfs: name, mode, size.
-fn entries(bytes: &[u8]) -> Result<(Vec<(String, u32, u64)>, Summary), Error> {
+/// Name, mode, size.
+type Shown = (String, u32, u64);
+
+/// All entries of an initramfs.
+fn entries(bytes: &[u8]) -> Result<(Vec<Shown>, Summary), Error> {
     let mut all = Vec::new();
     let summary = initramfs::read(bytes, &Limits::default(), |entry| {
         all.push((String::from_utf8(entry.name.to_vec()).unwrap(), entry.mode, entry.size_bytes));
@@ -141,7 +144,7 @@ fn what_the_kernel_refuses_is_refused_with_what_to_do() {
         assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(says), "{format}: {error}");
     }
     let error = entries(&[&plain[..], b"junk"].concat()).unwrap_err();
-    assert_eq!(error.offset(), Some(plain.len() as u64), "{error}");
+    assert_eq!(error.offset(), u64::try_from(plain.len()).ok(), "{error}");
 }
 
 #[test]
@@ -222,5 +225,11 @@ fn images_that_build_makes_of_them_have_nothing_more() {
         file.set_len(file.metadata().unwrap().len() + (64 << 20)).unwrap();
         let longer = [&["backup-gpt-misplaced"][..], &LACKS].concat();
         assert_lacks(&rootvol::lint::lint_image(&open(), &LintOptions::default()).unwrap(), &longer);
+        // Mended, and the new room given to another partition: the root cannot have it.
+        let Some(mut sgdisk) = judge("sgdisk") else { continue };
+        run(sgdisk.args(["-e", "-n", "0:0:+16M"]).arg(&image));
+        let mut full = [&LACKS[..], &["root-not-last"]].concat();
+        full.sort_unstable();
+        assert_lacks(&rootvol::lint::lint_image(&open(), &LintOptions::default()).unwrap(), &full);
     }
 }

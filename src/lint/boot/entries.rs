@@ -309,9 +309,9 @@ fn uki_entries(subject: &Subject<'_>, mounts: &[Vec<u8>], entries: &mut Entries)
 fn of_uki(files: &Files<'_>, image: &TreeFile) -> Result<Option<Entry>> {
     let Some(pe) = Pe::read(files, image)? else { return Ok(None) };
     let mut entry = Entry::new(Place::path(&image.path));
-    let blob = |name: &[u8]| pe.section_range(image, name).map(|range| Blob { file: image.clone(), range });
-    entry.kernel = blob(b".linux");
-    entry.initrds = [&b".ucode"[..], b".initrd"].into_iter().filter_map(blob).collect();
+    let blobs = [&b".linux"[..], b".ucode", b".initrd"].map(|name| pe.section_range(image, name).map(|range| Blob { file: image.clone(), range }));
+    let [kernel, microcode, initramfs] = blobs;
+    (entry.kernel, entry.initrds) = (kernel, [microcode, initramfs].into_iter().flatten().collect());
     entry.cmdline = pe.section_text(files, image, b".cmdline")?.map(|text| String::from_utf8_lossy(text.trim_ascii()).into_owned());
     entry.version = pe.section_text(files, image, b".uname")?.map(|text| text.trim_ascii().to_vec());
     entry.architecture = pe.architecture;

@@ -68,9 +68,8 @@ impl InitramfsImage {
         let Some(module) = module_name(name) else { return };
         match version_in(name) {
             Some(own) if !version.is_empty() && own != version => {
-                if self.other_versions.len() < VERSIONS_MAX {
-                    self.other_versions.insert(own.to_vec());
-                }
+                let first_few = self.other_versions.len() < VERSIONS_MAX;
+                self.other_versions.extend(first_few.then(|| own.to_vec()));
             }
             _ if self.modules.len() < MODULES_MAX => {
                 self.modules.insert(module);

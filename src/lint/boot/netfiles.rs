@@ -47,13 +47,16 @@ impl Interface {
     }
 }
 
+/// Reads a file of one kind.
+type Reader = fn(&Text) -> Vec<Interface>;
+
 /// Reads them all.
 ///
 /// # Errors
 /// Those of reading.
 pub(super) fn read(subject: &Subject<'_>) -> Result<Vec<Interface>> {
     let mut all = Vec::new();
-    let readers: [(&[&str], &[&str], fn(&Text) -> Vec<Interface>); 6] = [
+    let readers: [(&[&str], &[&str], Reader); 6] = [
         (&["etc/network"], &["interfaces"], ifupdown),
         (&["etc/network/interfaces.d"], &[""], ifupdown),
         (&["etc/netplan", "usr/lib/netplan", "lib/netplan"], &[".yaml"], netplan),
@@ -79,7 +82,7 @@ pub(super) fn read(subject: &Subject<'_>) -> Result<Vec<Interface>> {
     Ok(all)
 }
 
-fn add(subject: &Subject<'_>, path: &[u8], reader: fn(&Text) -> Vec<Interface>, all: &mut Vec<Interface>) -> Result<()> {
+fn add(subject: &Subject<'_>, path: &[u8], reader: Reader, all: &mut Vec<Interface>) -> Result<()> {
     let Some(text) = subject.text(path)? else { return Ok(()) };
     let bytes = text.bytes();
     let by_cloud_init = position_of(&bytes[..bytes.len().min(1024)], b"cloud-init").is_some() || position_of(path, b"cloud-init").is_some();

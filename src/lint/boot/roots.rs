@@ -109,10 +109,10 @@ pub(super) fn check(subject: &Subject<'_>, entries: &Entries, findings: &mut Fin
     for entry in &entries.all {
         let Some(cmdline) = entry.cmdline.as_deref() else { continue };
         // Many entries say the same; one finding for each saying is enough.
-        if let Some(root) = value(cmdline, "root=") {
-            if seen.insert((root.to_owned(), entry.initrds.is_empty())) {
-                judge_root(subject, entry, root, findings);
-            }
+        if let Some(root) = value(cmdline, "root=")
+            && seen.insert((root.to_owned(), entry.initrds.is_empty()))
+        {
+            judge_root(subject, entry, root, findings);
         }
     }
     if let Some(entry) = entries.chosen() {
