@@ -188,6 +188,14 @@ fn the_bench_of_scaling_prints_its_tables() {
 }
 
 #[test]
+fn the_bench_of_lint_prints_its_tables() {
+    let Some(said) = quick("benches/lint.py", &[]) else { return };
+    for heading in ["## lint: a directory of 20,000 files", "## lint: an image of it"] {
+        assert!(said.contains(heading), "{heading}: {said}");
+    }
+}
+
+#[test]
 fn the_bench_of_reading_prints_its_tables() {
     let Some(said) = quick("benches/reading.py", &[]) else { return };
     for job in ["list", "convert", "extract"] {
@@ -216,10 +224,57 @@ fn the_bench_of_ext4_prints_its_table() {
     assert!(said.contains("| rootvol, tar |") && said.contains("the tree of the tar"), "{said}");
 }
 
+/// Documents and lint, of a Debian image.
+#[test]
+fn documents_and_lint_work_as_they_are_written() {
+    let Some(tar) = lab("debian.tar") else { return };
+    let Some(mut openssl) = common::judge("openssl") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut build = Command::new(env!("CARGO_BIN_EXE_rootvol"));
+    run(build.arg("build").arg(tar).args(["--name", "web", "-o", "web.vhd", "--quiet"]).current_dir(folder.path()));
+    run(openssl
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout", "key.pem", "-out", "pk.pem"])
+        .current_dir(folder.path()));
+    for name in ["kek.pem", "db.pem"] {
+        fs::copy(folder.path().join("pk.pem"), folder.path().join(name)).unwrap();
+    }
+    let bin = Path::new(env!("CARGO_BIN_EXE_rootvol")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let shell = |block: &str| common::text(Command::new("sh").arg("-ec").arg(block).env("PATH", &path).current_dir(folder.path()));
+    shell(block("documents"));
+    let json = |name: &str| serde_json::from_slice::<serde_json::Value>(&fs::read(folder.path().join(name)).unwrap()).unwrap();
+    assert_eq!(json("register-image.json")["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"], "snap-0123456789abcdef0");
+    assert_eq!(json("launch-permission.json")["LaunchPermission"]["Add"][0]["UserId"], "123456789012");
+    assert!(json("plan.json")["CompleteSnapshot"]["ChangedBlocksCount"].as_u64().unwrap() > 500);
+    assert!(fs::read_to_string(folder.path().join("import.sh")).unwrap().contains("import-snapshot"));
+    assert!(fs::read_to_string(folder.path().join("uefi-data.txt")).unwrap().starts_with("QU1aTlVFRkl"), "AMZNUEFI");
+    let said = shell(block("lint"));
+    assert!(said.contains("web") && said.contains("nvme-driver-missing (boot, error;"), "{said}");
+    assert!(json("findings.json")["findings"].as_array().unwrap().iter().all(|finding| finding["rule"].is_string()));
+
+    let recipe: rootvol::recipe::Recipe = rootvol::recipe::Recipe::parse(block("lint-recipe"), "README").unwrap();
+    assert_eq!(recipe.lint.options().allow.len(), 1);
+}
+
 #[test]
 fn every_code_block_is_known_to_these_tests() {
-    let known =
-        ["first-image", "first-program", "test-command", "debian", "recipe", "checksum", "looking", "bench", "bench-ext4", "instructions", "ext4", "long"];
+    let known = [
+        "first-image",
+        "first-program",
+        "test-command",
+        "debian",
+        "recipe",
+        "checksum",
+        "looking",
+        "documents",
+        "lint",
+        "lint-recipe",
+        "bench",
+        "bench-ext4",
+        "instructions",
+        "ext4",
+        "long",
+    ];
     let lines: Vec<&str> = README.lines().collect();
     let mut inside = false;
     for (at, line) in lines.iter().enumerate() {

@@ -148,6 +148,7 @@ fn filesystems_are_judged_for_the_years_to_come() {
         change(&mut settings);
         let mut partition = PartitionSpec::new("linux");
         partition.source = Some(source(FILES));
+        partition.size = rootvol::disk::PartitionSize::Exact(Size::bytes(48 * MIB));
         partition.filesystem = Some(Filesystem::Ext4(settings));
         image(with(|spec| (spec.partitions, spec.root) = (vec![partition], None)))
     };

@@ -92,7 +92,7 @@ fn grub_has_one_menu_with_a_default() {
 }
 
 /// What makes a file a kernel for x86_64: the header of the boot protocol (Linux, Documentation/arch/x86/boot.rst).
-fn x86_kernel() -> Vec<u8> {
+pub fn x86_kernel() -> Vec<u8> {
     let mut bytes = vec![0; 0x300];
     bytes[0x1fe..0x206].copy_from_slice(b"\x55\xaa\0\0HdrS");
     bytes[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());

@@ -7,6 +7,7 @@ mod common;
 mod disks;
 mod import;
 mod rules;
+mod trees;
 
 use rootvol::DiskSpec;
 use rootvol::content::{ContentStore, MemoryContents};

@@ -1,7 +1,7 @@
 //! Files that give rights to whoever runs or writes them: setuid, setgid, capabilities, writable for all.
 //!
-//! The list of what is known was reviewed against the packages of Debian 12 and 13, Ubuntu 22.04 and 24.04, Fedora, Amazon Linux 2023,
-//! Alpine and openSUSE, by path: with `/usr` taken away, since `/bin` and `/usr/bin` are one on most of them. By path alone a file that was
+//! The list of what is known names what packages of Debian, Ubuntu, Fedora, Amazon Linux, Alpine and openSUSE bring; held against whole
+//! trees it was for Debian 12 alone. It goes by path: with `/usr` taken away, since `/bin` and `/usr/bin` are one on most of them. By path alone a file that was
 //! exchanged is not told apart; that is what `rootvol diff` is for.
 
 use super::places::name;

@@ -212,7 +212,12 @@ fn pem_private_key(bytes: &[u8], at: usize, begin: &[u8]) -> Option<Range<usize>
     if !private || bytes.get(after..after + 5) != Some(b"-----") {
         return None;
     }
-    pem_body(bytes, after + 5)
+    // Documentation leaves the rest of a key out: `...` on the line behind the first.
+    pem_body(bytes, after + 5).filter(|body| {
+        let rest = bytes.get(body.end..).unwrap_or_default();
+        let text = rest.iter().position(|byte| !byte.is_ascii_whitespace()).map_or(&[][..], |at| &rest[at..]);
+        !text.starts_with(b"...") && !text.starts_with("…".as_bytes())
+    })
 }
 
 fn pem_certificate(bytes: &[u8], at: usize, begin: &[u8]) -> Option<Range<usize>> {

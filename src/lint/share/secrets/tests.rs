@@ -78,6 +78,7 @@ fn what_only_looks_like_a_secret_is_none() {
         "grep -q '-----BEGIN RSA PRIVATE KEY-----' \"$file\"",
         "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
         "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----\n",
+        "    -----BEGIN RSA PRIVATE KEY-----\n    MIIBxwIBAAJhAKD0YSHy73nUgysO13XsJmd4fHiFyQ+00R7VVu2iV9Qco\n    ...\n",
         "0 string -----BEGIN\\ PRIVATE\\ KEY----- PEM private key\n",
         "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAu1SU1LfVLPHCozMxH2Mo\n",
         "PuTTY-User-Key-File-2 is the first line",
