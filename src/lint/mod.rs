@@ -174,6 +174,9 @@ pub fn lint_disk(disk: &Disk, options: &LintOptions) -> Result<Linted> {
     lint_image(&disk.as_image(disk.name().unwrap_or("the planned disk"))?, options)
 }
 
+/// Holds the rules of a family against a subject.
+type Check = fn(&Subject<'_>, &mut Findings<'_>) -> Result<()>;
+
 fn lint(source: &Source, image: Option<&DiskImage>, subject: String, options: &LintOptions) -> Result<Linted> {
     let mut findings = Findings::new(&options.purposes);
     let mut not_checked = Vec::new();
@@ -189,8 +192,7 @@ fn lint(source: &Source, image: Option<&DiskImage>, subject: String, options: &L
     if image.is_none() {
         not_checked.push("container, partition table, filesystem: a tree has none yet".to_owned());
     }
-    let families: [(&str, fn(&Subject<'_>, &mut Findings<'_>) -> Result<()>); 4] =
-        [("import", import::check), ("boot", boot::check), ("share", share::check), ("made", made::check)];
+    let families: [(&str, Check); 4] = [("import", import::check), ("boot", boot::check), ("share", share::check), ("made", made::check)];
     let subject_of_rules = Subject::new(source, image, options.threads, &options.cancel)?;
     for (family, check) in families {
         options.cancel.check()?;
