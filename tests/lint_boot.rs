@@ -112,7 +112,9 @@ fn archives_of_cpio_are_read_whatever_packs_them_and_with_microcode_before() {
                 let two = if behind == 0 { padded } else { [&padded[..], &gzip].concat() };
                 assert_eq!(entries(&two).unwrap().0.len(), expected.len() + behind, "{tool}");
             }
-            for length in [packed.len() / 2, packed.len() - 1, 5] {
+            // The last byte of an lzma stream says nothing that the decoder does not know by then.
+            let cuts = [packed.len() / 2, packed.len() - 1, 5].into_iter().filter(|cut| packing != Packing::Lzma || cut + 1 < packed.len());
+            for length in cuts {
                 let error = entries(&packed[..length]).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "{tool} to {length}: {error}");
             }

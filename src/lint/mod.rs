@@ -6,7 +6,7 @@
 //!  image ───────────► DiskImage ─► its root ──┼─► Subject ─► a family of rules a file ─► Findings ─► Linted
 //!  recipe ─► Disk ──► DiskImage ─► its root ──┘
 //! ```
-//! A planned [`Disk`](crate::disk::Disk) is read as an image is, so that what `build` is about to write is judged before it is written, through
+//! A planned [`Disk`] is read as an image is, so that what `build` is about to write is judged before it is written, through
 //! the readers that judge any other image. A directory or a tar has no disk yet; what `build` brings (table, loader, fstab) is not missed in one.
 //!
 //! A [`Rule`] has a name that never changes, a severity, the purposes that it concerns, why it matters with the message of AWS that it prevents,
