@@ -194,8 +194,14 @@ fn lint(source: &Source, image: Option<&DiskImage>, subject: String, options: &L
     }
     let families: [(&str, Check); 4] = [("import", import::check), ("boot", boot::check), ("share", share::check), ("made", made::check)];
     let subject_of_rules = Subject::new(source, image, options.threads, &options.cancel)?;
+    if !subject_of_rules.is_system() {
+        not_checked.push("how it imports and boots: there is neither a kernel nor an init, it is a volume of data".to_owned());
+    }
     for (family, check) in families {
         options.cancel.check()?;
+        if family == "boot" && !subject_of_rules.is_system() {
+            continue;
+        }
         match check(&subject_of_rules, &mut findings) {
             Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Internal | ErrorKind::SourceChanged) => return Err(error),
             Err(error) => not_checked.push(format!("rules of the family {family}, not all of them: {error}")),

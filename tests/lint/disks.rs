@@ -67,7 +67,9 @@ fn a_table_with_something_to_start_is_needed() {
     assert_eq!(in_image(&data, "no-partition-table"), Vec::<String>::new());
     assert_eq!(in_image(&data, "no-boot-partition"), ["disk, offset 0: there is neither an EFI system partition nor boot code in the first sector"]);
     let volume = image(DiskSpec::data(source(&[("srv/file", "x")])).name("data").size(Size::bytes(64 << 20)));
-    assert_eq!(in_image(&volume, "no-boot-partition"), Vec::<String>::new(), "nothing boots from a volume of data");
+    for rule in ["no-boot-partition", "kernel-missing", "loader-missing"] {
+        assert_eq!(in_image(&volume, rule), Vec::<String>::new(), "nothing boots from a volume of data");
+    }
     let folder = tempfile::tempdir().unwrap();
     let mut with_code = bytes(disk(FILES));
     with_code[..4].copy_from_slice(b"\xeb\x63\x90\x10");
