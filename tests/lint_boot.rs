@@ -199,6 +199,7 @@ fn a_root_that_the_kernel_never_grows_is_told() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("tree/etc")).unwrap();
     fs::write(folder.path().join("tree/etc/fstab"), "").unwrap();
+    fs::write(folder.path().join("tree/etc/os-release"), "ID=debian\n").unwrap();
     let image = folder.path().join("root.raw");
     run(mke2fs.args(["-q", "-t", "ext4", "-O", "sparse_super2", "-d"]).arg(folder.path().join("tree")).arg(&image).arg("64M"));
     let linted = rootvol::lint::lint_image(&rootvol::source::DiskImage::open(&image, &Default::default()).unwrap(), &LintOptions::default()).unwrap();
