@@ -238,6 +238,10 @@ mod vhd {
             let mut shuffled: Vec<&PathBuf> = parents.iter().collect();
             shuffled.rotate_left(1);
             let opened = format::open_with(&child[0], &vhd_parents(&shuffled)).unwrap();
+            assert_eq!(opened.wrapping(), format::Wrapping::Differencing);
+            let image = rootvol::source::DiskImage::open(&child[0], &vhd_parents(&shuffled)).unwrap();
+            let linted = rootvol::lint::lint_image(&image, &rootvol::lint::LintOptions::default()).unwrap();
+            assert!(linted.findings.iter().any(|finding| finding.rule.id == "differencing-vhd"), "{linted}");
             let expected = chain.expected.last().unwrap();
             assert!(all(&*opened) == *expected, "{base} with {levels} above it");
             assert!(expected != &chain.expected[0]);

@@ -202,3 +202,10 @@ fn a_planned_disk_is_judged_as_the_image_that_it_becomes() {
     let error = planned.refuse_errors().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unfit);
 }
+
+#[test]
+fn a_root_with_little_room_is_seen() {
+    let of = |size: u64| image(with(|spec| spec.size = DiskSize::Exact(Size::bytes(size))));
+    assert_eq!(in_image(&of(64 * MIB), "root-space").len(), 1);
+    assert_eq!(in_image(&of(GIB), "root-space"), Vec::<String>::new());
+}

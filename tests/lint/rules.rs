@@ -78,3 +78,21 @@ fn of_a_rule_that_objects_to_much_the_first_are_listed_and_all_counted() {
     assert_eq!(text.matches("error[fstab-device-names] /etc/fstab:").count(), rootvol::lint::LISTED_PER_RULE);
     assert!(text.contains("error[fstab-device-names] and 75 more"), "{text}");
 }
+
+#[test]
+fn every_rule_is_named_by_a_test() {
+    let tests = [
+        include_str!("disks.rs"),
+        include_str!("import.rs"),
+        include_str!("trees.rs"),
+        include_str!("../lint_boot.rs"),
+        include_str!("../lint_share.rs"),
+        include_str!("../../src/lint/boot/tests.rs"),
+        include_str!("../../src/lint/share/secrets/tests.rs"),
+    ];
+    for rule in rules() {
+        // Findings in free space are told apart by what stands behind their name.
+        let quoted = format!("\"{}", rule.id);
+        assert!(rule.id == "free-space-data" || tests.iter().any(|test| test.contains(&quoted)), "no test names {}", rule.id);
+    }
+}
