@@ -195,7 +195,9 @@ fn every_rule_is_told_of_what_it_is_about_and_of_nothing_else() {
     ];
     for (id, entries, place) in &bad {
         let linted = lint(entries);
-        assert!(linted.not_checked.len() <= 1, "{id}: {:?}", linted.not_checked);
+        // These trees have no disk, and most of them no system.
+        let of_family = linted.not_checked.iter().find(|why| !why.starts_with("container, ") && !why.starts_with("how it imports and boots"));
+        assert_eq!(of_family, None, "{id}");
         let said = said(&linted);
         if !place.is_empty() {
             assert!(said.contains(&format!("{id} {place}")), "{id} {place}: {said:?}");
