@@ -42,6 +42,7 @@ mod mapping;
 mod numbers;
 mod options;
 mod orphans;
+mod parent;
 mod place;
 mod quota;
 mod read;
@@ -57,6 +58,7 @@ pub use options::{
     BYTES_PER_INODE_MAX, BYTES_PER_INODE_MIN_INODES, JOURNAL_MAX_BLOCKS, JOURNAL_MIN_BLOCKS, Journal, LABEL_MAX_BYTES, Options, Percent, RESERVED_DEFAULT,
     RESERVED_MAX, SizeRequest,
 };
+pub use parent::{Parent, ParentRun, ParentRunKind};
 pub use read::read;
 pub use summary::probe;
 pub use survey::SYMLINK_MAX_BYTES;

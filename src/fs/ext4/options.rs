@@ -1,6 +1,7 @@
 //! What a caller decides of an ext4 filesystem; everything else follows from the tree.
 
 use super::features::{Feature, Features};
+use super::parent::Parent;
 use crate::error::{Error, Result};
 use crate::guid::Guid;
 use crate::text::text_form;
@@ -10,6 +11,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The longest label: `s_volume_name` in the superblock.
 pub const LABEL_MAX_BYTES: usize = 16;
@@ -68,6 +70,8 @@ pub struct Options {
     /// Paths of files whose holes are allocated, as unwritten extents: they read as zero and are not uploaded, and writing into them
     /// later neither needs space nor parts the file (swap files, databases).
     pub preallocate: Vec<Vec<u8>>,
+    /// An earlier version to stay close to.
+    pub parent: Option<Arc<Parent>>,
 }
 
 impl Options {
@@ -91,6 +95,7 @@ impl Options {
             epoch,
             lazy_inode_tables: false,
             preallocate: Vec::new(),
+            parent: None,
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) enum About {
 }
 
 impl About {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Map => "extent tree or block map",
             Self::Xattrs => "xattrs",

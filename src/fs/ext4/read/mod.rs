@@ -36,6 +36,7 @@ mod list;
 mod map;
 mod names;
 mod overlay;
+mod parent;
 mod scan;
 mod system;
 mod volume;
