@@ -3,6 +3,7 @@
 use super::features::{Feature, Features};
 use super::parent::Parent;
 use crate::error::{Error, Result};
+use crate::fs::OrderedPath;
 use crate::guid::Guid;
 use crate::text::text_form;
 use crate::tree::Timestamp;
@@ -72,6 +73,8 @@ pub struct Options {
     pub preallocate: Vec<Vec<u8>>,
     /// An earlier version to stay close to.
     pub parent: Option<Arc<Parent>>,
+    /// What is read first at boot, in this order.
+    pub order: Vec<OrderedPath>,
 }
 
 impl Options {
@@ -96,6 +99,7 @@ impl Options {
             lazy_inode_tables: false,
             preallocate: Vec::new(),
             parent: None,
+            order: Vec::new(),
         }
     }
 
