@@ -25,8 +25,8 @@ const INLINE: u32 = u32::MAX - 1;
 #[derive(Debug, Clone, Copy)]
 struct Directory {
     node: NodeId,
-    /// The parent's inode.
-    parent: u32,
+    /// The directory that it is in; the root is in itself.
+    parent: NodeId,
     /// Where in `leaves` the directory's blocks of entries begin.
     first_leaf: u32,
     /// Where in `order` the order of its entries begins, if it is indexed; else [`TREE_ORDER`].
@@ -79,7 +79,7 @@ pub(super) struct Directories {
 impl Directories {
     /// Packs every directory. `inline_room` says how many bytes a directory may have in its inode besides `i_block`, if it may lie there.
     pub(super) fn pack(tree: &Tree, numbers: &Numbers, form: Form, inline_room: impl Fn(NodeId) -> Option<usize>) -> Result<Self> {
-        let of_node = |node: NodeId| Directory { node, parent: numbers.of(NodeId::ROOT), first_leaf: 0, first_order: TREE_ORDER, order_len: 0 };
+        let of_node = |node: NodeId| Directory { node, parent: NodeId::ROOT, first_leaf: 0, first_order: TREE_ORDER, order_len: 0 };
         let directories = tree.nodes().filter(|(_, node)| node.is_directory()).map(|(id, _)| of_node(id)).collect();
         let mut all = Self { directories, leaves: Vec::new(), order: Vec::new(), form, large_dir: false };
         for at in 0..all.directories.len() {
@@ -97,11 +97,10 @@ impl Directories {
                         .map_err(|error| error.at_path(tree.path_of(node)));
                 }
             }
-            let own = numbers.of(node);
             // A directory's subdirectories come after it in tree order.
             for entry in tree.entries(node).iter().filter(|entry| tree.node(entry.node).is_directory()) {
                 if let Some(child) = all.position(entry.node) {
-                    all.directories[child].parent = own;
+                    all.directories[child].parent = node;
                 }
             }
         }
@@ -173,9 +172,9 @@ impl Directories {
         self.position(node).is_some_and(|at| self.directories[at].first_order == INLINE)
     }
 
-    /// The inode of a directory's parent.
-    pub(super) fn parent(&self, node: NodeId) -> u32 {
-        self.position(node).map_or(0, |at| self.directories[at].parent)
+    /// The directory that a directory is in; the root is in itself.
+    pub(super) fn parent(&self, node: NodeId) -> NodeId {
+        self.position(node).map_or(NodeId::ROOT, |at| self.directories[at].parent)
     }
 
     fn blocks_at(&self, at: usize) -> u64 {
@@ -200,7 +199,7 @@ impl Directories {
     /// Renders block number `number` of a directory. `csum` are the checksums of its inode.
     pub(super) fn render(&self, tree: &Tree, numbers: &Numbers, node: NodeId, number: u64, csum: Csum, block: &mut [u8]) {
         let at = self.position(node).expect("only directories have blocks of entries");
-        let (own, parent) = (numbers.of(node), self.directories[at].parent);
+        let (own, parent) = (numbers.of(node), numbers.of(self.directories[at].parent));
         if self.directories[at].first_order != TREE_ORDER {
             match self.shape(at).place(number) {
                 Place::Index { level, first, count } => {

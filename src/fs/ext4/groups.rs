@@ -3,6 +3,7 @@
 use super::fixed::Fixed;
 use super::format::{BLOCK_UNINIT, Csum, GroupDescriptor, INODE_UNINIT, INODE_ZEROED};
 use super::geometry::Geometry;
+use super::numbers::Numbers;
 use super::place::Placement;
 use crate::units::{u64_of, usize_of};
 use std::ops::Range;
@@ -17,8 +18,10 @@ pub(super) struct Group {
     pub(super) used_blocks: u32,
     /// Blocks in use by fixed metadata alone.
     pub(super) fixed_blocks: u32,
-    /// Inodes in use: the first so many.
+    /// Inodes in use.
     pub(super) used_inodes: u32,
+    /// Inodes up to the last one in use: what is written of the table.
+    pub(super) table_inodes: u32,
     pub(super) directories: u32,
     pub(super) flags: u16,
     block_bitmap_csum: u32,
@@ -48,12 +51,12 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Counts. `last_ino` is the highest inode in use, `directory_inos` are the inodes of directories.
+    /// Counts. `directory_inos` are the inodes of directories.
     pub(super) fn new(
         geometry: &Geometry,
         fixed: Fixed,
         placement: &Placement,
-        last_ino: u32,
+        numbers: &Numbers,
         directory_inos: impl Iterator<Item = u32>,
         lazy_tables: bool,
         csum: Csum,
@@ -63,8 +66,7 @@ impl Groups {
             group.block_bitmap = tables.block_bitmap;
             group.inode_bitmap = tables.inode_bitmap;
             group.inode_table = tables.inode_table;
-            let used = u64::from(last_ino).saturating_sub(number * geometry.inodes_per_group).min(geometry.inodes_per_group);
-            group.used_inodes = u32::try_from(used).expect("a group has under 2^16 inodes");
+            (group.used_inodes, group.table_inodes) = inodes_in_use(geometry, numbers, number);
         }
         for range in &fixed.occupied {
             each_group(geometry, range.clone(), |group, blocks| list[group].fixed_blocks += blocks);
@@ -72,7 +74,7 @@ impl Groups {
         for group in &mut list {
             group.used_blocks = group.fixed_blocks;
         }
-        for run in &placement.runs {
+        for run in placement.runs() {
             each_group(geometry, run.start..run.end(), |group, blocks| list[group].used_blocks += blocks);
         }
         for ino in directory_inos {
@@ -80,7 +82,7 @@ impl Groups {
         }
         let mut groups = Self { list, occupied: fixed.occupied, flagged: geometry.features.has_group_checksums() };
         groups.set_flags(geometry, lazy_tables);
-        groups.set_checksums(geometry, placement, csum);
+        groups.set_checksums(geometry, placement, numbers, csum);
         groups
     }
 
@@ -110,7 +112,7 @@ impl Groups {
     }
 
     /// Checksums of the bitmaps that are written; the others have none, as mke2fs leaves them.
-    fn set_checksums(&mut self, geometry: &Geometry, placement: &Placement, csum: Csum) {
+    fn set_checksums(&mut self, geometry: &Geometry, placement: &Placement, numbers: &Numbers, csum: Csum) {
         if !csum.is_on() {
             return;
         }
@@ -122,7 +124,7 @@ impl Groups {
                 self.list[number].block_bitmap_csum = csum.over(&[&bitmap[..usize_of(geometry.blocks_per_group / 8)]]);
             }
             if group.has_inode_bitmap() {
-                self.fill_inode_bitmap(geometry, u64_of(number), &mut bitmap);
+                self.fill_inode_bitmap(geometry, numbers, u64_of(number), &mut bitmap);
                 self.list[number].inode_bitmap_csum = csum.over(&[&bitmap[..usize_of(geometry.inodes_per_group / 8)]]);
             }
         }
@@ -141,9 +143,16 @@ impl Groups {
     }
 
     /// Fills the inode bitmap of a group; bits past the group's inodes are set.
-    pub(super) fn fill_inode_bitmap(&self, geometry: &Geometry, number: u64, bitmap: &mut [u8]) {
+    pub(super) fn fill_inode_bitmap(&self, geometry: &Geometry, numbers: &Numbers, number: u64, bitmap: &mut [u8]) {
         bitmap.fill(0);
-        set_bits(bitmap, 0..u64::from(self.list[usize_of(number)].used_inodes));
+        let group = &self.list[usize_of(number)];
+        if group.used_inodes == group.table_inodes {
+            set_bits(bitmap, 0..u64::from(group.used_inodes));
+        } else {
+            let first = number * geometry.inodes_per_group + 1;
+            let used = (0..u64::from(group.table_inodes)).filter(|at| numbers.is_used(low32(first + at)));
+            used.for_each(|at| set_bits(bitmap, at..at + 1));
+        }
         let bits = u64_of(bitmap.len()) * 8;
         set_bits(bitmap, geometry.inodes_per_group..bits);
     }
@@ -153,13 +162,14 @@ impl Groups {
         let group = &self.list[usize_of(number)];
         let blocks = geometry.group_end(number) - geometry.group_start(number);
         let free_inodes = geometry.inodes_per_group - u64::from(group.used_inodes);
+        let unused_inodes = if self.flagged { geometry.inodes_per_group - u64::from(group.table_inodes) } else { 0 };
         GroupDescriptor {
             bg_flags: group.flags,
             bg_block_bitmap_csum_lo: low16(group.block_bitmap_csum),
             bg_block_bitmap_csum_hi: high16(group.block_bitmap_csum),
             bg_inode_bitmap_csum_lo: low16(group.inode_bitmap_csum),
             bg_inode_bitmap_csum_hi: high16(group.inode_bitmap_csum),
-            ..counts(group, blocks - u64::from(group.used_blocks), free_inodes, group.directories, if self.flagged { free_inodes } else { 0 })
+            ..counts(group, blocks - u64::from(group.used_blocks), free_inodes, group.directories, unused_inodes)
         }
     }
 
@@ -206,6 +216,17 @@ fn counts(group: &Group, free_blocks: u64, free_inodes: u64, directories: u32, u
         bg_itable_unused_hi: high16(unused_inodes),
         ..GroupDescriptor::default()
     }
+}
+
+/// How many inodes of a group are in use, and how many there are up to the last of them.
+fn inodes_in_use(geometry: &Geometry, numbers: &Numbers, number: u64) -> (u32, u32) {
+    let before = number * geometry.inodes_per_group;
+    let last = u64::from(numbers.last()).saturating_sub(before).min(geometry.inodes_per_group);
+    let of_ino = |at: u64| numbers.is_used(low32(before + at + 1));
+    let last = (0..last).rev().find(|at| of_ino(*at)).map_or(0, |at| at + 1);
+    let used = u64_of((0..last).filter(|at| of_ino(*at)).count());
+    let small = |count: u64| u32::try_from(count).expect("a group has under 2^16 inodes");
+    (small(used), small(last))
 }
 
 /// Calls `add` with each group that `range` meets, and how many of its blocks.

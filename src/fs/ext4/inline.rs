@@ -87,7 +87,7 @@ impl Ext4Layout {
         let room = self.survey.inline_room(&self.tree, id).expect("planning has found room");
         let mut places = Places::new(room);
         let (mut i_block, mut value) = ([0; I_BLOCK_BYTES], vec![0; room]);
-        i_block[..PARENT_BYTES].copy_from_slice(&self.survey.directories.parent(id).to_le_bytes());
+        i_block[..PARENT_BYTES].copy_from_slice(&self.survey.numbers.of(self.survey.directories.parent(id)).to_le_bytes());
         let mut writers = [BlockWriter::new(&mut i_block[PARENT_BYTES..]), BlockWriter::new(&mut value)];
         for (number, entry) in (0..).zip(self.tree.entries(id)) {
             let place = places.next(self.tree.name(entry).len()).expect("planning has found room for every entry");

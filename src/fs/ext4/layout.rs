@@ -71,6 +71,8 @@ pub struct Ext4Layout {
     pub(super) csum: Csum,
     /// What was asked for; the filesystem may end before it.
     pub(super) size_bytes: u64,
+    /// What a person should know of the placing.
+    pub(super) notes: Vec<String>,
 }
 
 /// The roles of a filesystem's fixed metadata.
@@ -158,11 +160,10 @@ impl Ext4Layout {
     fn segments_from(&self, offset_bytes: u64) -> impl Iterator<Item = Segment> + '_ {
         let block = offset_bytes / self.geometry.block_bytes;
         let role = self.roles.partition_point(|role| role.start + role.count <= block);
-        let run = self.placement.first_ending_after(block);
         // The last part of a role or run may end before the offset; then the next one counts.
         let is_behind = move |segment: &Segment| segment.range.end > offset_bytes;
         let mut of_roles = self.roles[role..].iter().flat_map(|role| self.role_segments(role)).flatten().filter(is_behind).peekable();
-        let mut of_runs = self.placement.runs[run..].iter().flat_map(|run| self.run_segments(run)).flatten().filter(is_behind).peekable();
+        let mut of_runs = self.placement.from_block(block).flat_map(|run| self.run_segments(run)).flatten().filter(is_behind).peekable();
         std::iter::from_fn(move || match (of_roles.peek(), of_runs.peek()) {
             (Some(a), Some(b)) if a.range.start < b.range.start => of_roles.next(),
             (Some(_), None) => of_roles.next(),
@@ -177,7 +178,7 @@ impl Ext4Layout {
         match role.kind {
             RoleKind::Boot | RoleKind::EmptyTables => [segment(start..end, SegmentSource::Zeros), None],
             RoleKind::InodeTable => {
-                let used = u64::from(self.groups.list[usize_of(role.group)].used_inodes) * self.geometry.inode_bytes;
+                let used = u64::from(self.groups.list[usize_of(role.group)].table_inodes) * self.geometry.inode_bytes;
                 [segment(start..start + used, SegmentSource::Metadata), segment(start + used..end, SegmentSource::Zeros)]
             }
             _ => [segment(start..end, SegmentSource::Metadata), None],
@@ -243,7 +244,7 @@ impl Ext4Layout {
                 }
             }
             RoleKind::BlockBitmap => self.groups.fill_block_bitmap(&self.geometry, &self.placement, role.group, out),
-            RoleKind::InodeBitmap => self.groups.fill_inode_bitmap(&self.geometry, role.group, out),
+            RoleKind::InodeBitmap => self.groups.fill_inode_bitmap(&self.geometry, &self.survey.numbers, role.group, out),
             RoleKind::InodeTable => self.render_inodes(role.group, number, out),
         }
     }
@@ -266,7 +267,7 @@ impl Ext4Layout {
     fn render_inodes(&self, group: u64, number: u64, out: &mut [u8]) {
         let inode_bytes = usize_of(self.geometry.inode_bytes);
         let first = number * self.geometry.block_bytes / self.geometry.inode_bytes;
-        let used = u64::from(self.groups.list[usize_of(group)].used_inodes);
+        let used = u64::from(self.groups.list[usize_of(group)].table_inodes);
         for (record, at) in out.chunks_exact_mut(inode_bytes).zip(first..used) {
             let ino = low32(group * self.geometry.inodes_per_group + at + 1);
             self.fill_inode(ino, record);

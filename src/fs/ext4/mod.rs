@@ -55,8 +55,8 @@ mod xattrs;
 pub use features::{Feature, FeatureSet, Features};
 pub use layout::Ext4Layout;
 pub use options::{
-    BYTES_PER_INODE_MAX, BYTES_PER_INODE_MIN_INODES, JOURNAL_MAX_BLOCKS, JOURNAL_MIN_BLOCKS, Journal, LABEL_MAX_BYTES, Options, Percent, RESERVED_DEFAULT,
-    RESERVED_MAX, SizeRequest,
+    BYTES_PER_INODE_MAX, BYTES_PER_INODE_MIN_INODES, JOURNAL_MAX_BLOCKS, JOURNAL_MIN_BLOCKS, Journal, LABEL_MAX_BYTES, Options, Packing, Percent,
+    RESERVED_DEFAULT, RESERVED_MAX, SizeRequest,
 };
 pub use parent::{Parent, ParentRun, ParentRunKind};
 pub use read::read;
@@ -65,18 +65,15 @@ pub use survey::SYMLINK_MAX_BYTES;
 pub use xattrs::XATTR_SHARERS_MAX;
 
 use crate::error::{Error, Result};
-use crate::tree::{NodeKind, Tree};
-use directory::LOST_FOUND_BYTES;
+use crate::tree::Tree;
 use fixed::Fixed;
-use format::{Csum, FIRST_INO, JOURNAL_INO, RESIZE_INO};
+use format::{Csum, FIRST_INO};
 use geometry::Geometry;
 use groups::Groups;
-use mapping::Piece;
-use numbers::Owner;
-use place::{Placement, Placer};
+use place::{Matching, Placed};
 use quota::UsageTables;
 use std::sync::Arc;
-use survey::{Survey, Target};
+use survey::Survey;
 
 /// Rounds of choosing a size and placing: each one counts some more nodes of extent trees. Two are common.
 const ROUNDS_MAX: u32 = 64;
@@ -97,31 +94,37 @@ pub fn plan(tree: Arc<Tree>, options: &Options) -> Result<Ext4Layout> {
 }
 
 fn plan_with(tree: &Arc<Tree>, options: &Options) -> Result<Ext4Layout> {
-    let survey = Survey::of(tree, options)?;
+    let mut survey = Survey::of(tree, options)?;
     if let Some(inodes) = options.inodes
         && inodes < survey.demand.inodes
     {
         return Err(Error::limit(format!("{} inodes are needed, the reserved ones included, and {inodes} were asked for", survey.demand.inodes)));
     }
-    let (geometry, fixed, placement) = choose(tree, &survey, options)?;
+    let (geometry, fixed, Placed { placement, numbers, notes }) = choose(tree, &survey, options)?;
+    survey.numbers = numbers;
     let csum = if options.features.has(Feature::MetadataCsum) { Csum::of_uuid(options.uuid.as_bytes()) } else { Csum::OFF };
     let added = survey.numbers.adds_lost_found().then_some(FIRST_INO);
     let directories = survey.directories.iter().map(|(node, _)| survey.numbers.of(node)).chain(added);
-    let groups = Groups::new(&geometry, fixed, &placement, survey.numbers.last(), directories, options.lazy_inode_tables, csum);
+    let groups = Groups::new(&geometry, fixed, &placement, &survey.numbers, directories, options.lazy_inode_tables, csum);
     let usage = UsageTables::new(tree, &survey, &placement, geometry.block_bytes);
     let roles = layout::roles(&geometry, &groups);
     let size_bytes = match options.size {
         SizeRequest::Exact(size_bytes) | SizeRequest::ExactWithFree { size_bytes, .. } => size_bytes,
         SizeRequest::Minimum { .. } => geometry.size_bytes(),
     };
-    Ok(Ext4Layout { tree: Arc::clone(tree), options: options.clone(), geometry, survey, placement, groups, usage, roles, csum, size_bytes })
+    // What the earlier version was is not needed any more, and may be large.
+    let options = Options { parent: None, order: Vec::new(), ..options.clone() };
+    Ok(Ext4Layout { tree: Arc::clone(tree), options, geometry, survey, placement, groups, usage, roles, csum, size_bytes, notes })
 }
 
 /// Chooses the size and places everything. Fixed metadata can part files into more extents than the arithmetic of sizes knows; then it
 /// is told, and chooses again.
-fn choose(tree: &Tree, survey: &Survey, options: &Options) -> Result<(Geometry, Fixed, Placement)> {
+fn choose(tree: &Tree, survey: &Survey, options: &Options) -> Result<(Geometry, Fixed, Placed)> {
     let mut demand = survey.demand;
     let mut least_blocks = 0;
+    let of_other_blocks = options.parent.as_ref().filter(|parent| parent.block_bytes != options.block_bytes);
+    let parent = options.parent.as_ref().filter(|parent| parent.block_bytes == options.block_bytes);
+    let matching = parent.map(|parent| Matching::new(tree, parent));
     for _ in 0..ROUNDS_MAX {
         let geometry = match options.size {
             SizeRequest::Exact(size_bytes) => size::exact(size_bytes, 0, &demand, options)?,
@@ -136,59 +139,21 @@ fn choose(tree: &Tree, survey: &Survey, options: &Options) -> Result<(Geometry, 
             }
             continue;
         };
-        let placement = place_all(tree, survey, &geometry, &fixed)?;
+        let mut placed = place::place(tree, survey, &geometry, &fixed, options, matching.as_ref())?;
+        if let Some(parent) = of_other_blocks {
+            let (old, new) = (parent.block_bytes, options.block_bytes);
+            placed.notes.push(format!("the earlier version has blocks of {old} bytes and this one of {new}: its places are not kept"));
+        }
+        let (tree_blocks, missing_blocks) = (placed.placement.tree_blocks, placed.placement.missing_blocks);
         let counted = demand.tree_blocks + size::own_tree_blocks(&geometry);
-        if placement.tree_blocks <= counted {
-            assert_eq!(placement.missing_blocks, 0, "the arithmetic of sizes and the placement disagree");
-            return Ok((geometry, fixed, placement));
+        if tree_blocks <= counted {
+            assert_eq!(missing_blocks, 0, "the arithmetic of sizes and the placement disagree");
+            return Ok((geometry, fixed, placed));
         }
-        if placement.missing_blocks == 0 && matches!(options.size, SizeRequest::Exact(_)) {
-            return Ok((geometry, fixed, placement));
+        if missing_blocks == 0 && matches!(options.size, SizeRequest::Exact(_)) {
+            return Ok((geometry, fixed, placed));
         }
-        demand.tree_blocks += placement.tree_blocks - counted;
+        demand.tree_blocks += tree_blocks - counted;
     }
     Err(Error::limit(format!("no size was found in {ROUNDS_MAX} rounds: files are parted into ever more extents")))
-}
-
-/// Places everything that is no fixed metadata, in the order that [`place`] promises.
-fn place_all(tree: &Tree, survey: &Survey, geometry: &Geometry, fixed: &Fixed) -> Result<Placement> {
-    let one = |blocks: u64| std::iter::once(Piece::data(0, blocks));
-    let numbers = &survey.numbers;
-    let mut placer = Placer::new(&fixed.occupied, geometry.blocks, numbers.last(), survey.mapping);
-    if geometry.resize_inode() {
-        placer.put_resize_index(RESIZE_INO)?;
-    }
-    if geometry.journal_blocks > 0 {
-        placer.put_inode(JOURNAL_INO, one(geometry.journal_blocks))?;
-    }
-    if geometry.orphan_blocks > 0 {
-        placer.put_inode(numbers.of_own(Owner::Orphans), one(geometry.orphan_blocks))?;
-    }
-    for file in survey.quotas.iter() {
-        placer.put_inode(numbers.of_own(Owner::Quota(file.kind)), one(file.blocks(geometry.block_bytes)))?;
-    }
-    if numbers.adds_lost_found() {
-        placer.put_inode(FIRST_INO, one(LOST_FOUND_BYTES / geometry.block_bytes))?;
-    }
-    for (node, blocks) in survey.directories.iter() {
-        placer.put_inode(numbers.of(node), one(blocks))?;
-    }
-    for _ in &survey.xattrs.blocks {
-        placer.put_xattr_block()?;
-    }
-    for (number, value) in (0..).zip(survey.xattrs.values.iter()) {
-        placer.put_inode(numbers.of_value(number), one(value.blocks(geometry.block_bytes)))?;
-    }
-    for (id, node) in tree.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::Symlink(_))) {
-        debug_assert!(!node.is_directory());
-        if survey.target(tree, id) == Target::Block {
-            placer.put_inode(numbers.of(id), one(1))?;
-        }
-    }
-    for (id, node) in tree.nodes() {
-        if let NodeKind::File(file) = node.kind {
-            placer.put_inode(numbers.of(id), survey.pieces(tree, id, &file, geometry.block_bytes))?;
-        }
-    }
-    Ok(placer.finish())
 }

@@ -2,6 +2,9 @@
 //! are such, then the nodes in tree order, then the values of xattrs that have inodes of their own. Of the reserved ones, 3 and 4 are the
 //! quota files of users and groups.
 //!
+//! Nodes and values may have other numbers behind the filesystem's own: those of an earlier version, or ones with gaps between
+//! directories (see [`super::place`], which assigns them once the number of inodes is known).
+//!
 //! A tree's own lost+found gets 11 too, so that an image that was read and is built again keeps its numbers. Only where the
 //! tree has something else under that name there is none, and what follows begins at 11.
 
@@ -44,7 +47,7 @@ enum LostFound {
 }
 
 /// The numbers of all inodes of one tree.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Numbers {
     lost_found: LostFound,
     /// The filesystem's own inodes between lost+found and the nodes.
@@ -52,7 +55,23 @@ pub(super) struct Numbers {
     nodes: u32,
     /// Values of xattrs, behind the last node.
     values: u32,
+    /// Numbers of nodes and values, where they do not follow from the order of the tree.
+    assigned: Option<Assigned>,
 }
+
+/// Numbers that were assigned one by one.
+#[derive(Debug, Clone)]
+struct Assigned {
+    /// By node.
+    of: Vec<u32>,
+    /// By value.
+    of_value: Vec<u32>,
+    /// By number: the node, or behind the nodes the value; [`FREE`] for none.
+    owners: Vec<u32>,
+}
+
+/// In `Assigned::owners`: no node and no value.
+const FREE: u32 = u32::MAX;
 
 /// Which inodes of its own a filesystem has that not every one has. All but the quota files of users and groups lie behind lost+found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,7 +107,7 @@ impl Numbers {
         };
         let nodes = u32::try_from(tree.node_count()).ok().filter(|nodes| *nodes < u32::MAX - 32);
         let nodes = nodes.ok_or_else(|| Error::limit(format!("{} inodes; ext4 numbers them with 32 bits", tree.node_count())))?;
-        Ok(Self { lost_found, own, nodes, values: 0 })
+        Ok(Self { lost_found, own, nodes, values: 0, assigned: None })
     }
 
     /// These, with so many values of xattrs behind the last node.
@@ -109,9 +128,53 @@ impl Numbers {
         self.lost_found == LostFound::Own(node)
     }
 
-    /// The highest number in use; all below it are in use or reserved.
+    /// These, with other numbers: `of` by node and `of_value` by value. What has its number from the filesystem (the root, lost+found) keeps it.
+    pub(super) fn assigned(self, mut of: Vec<u32>, of_value: Vec<u32>) -> Self {
+        let last = of.iter().chain(&of_value).copied().max().unwrap_or(0).max(self.first_free() - 1);
+        let mut owners = vec![FREE; index_of(last) + 1];
+        let nodes = self.nodes;
+        for (node, ino) in (0..nodes).zip(&mut of) {
+            if self.has_place(NodeId(node)) {
+                *ino = self.in_order(NodeId(node));
+            }
+            debug_assert!(*ino < FIRST_INO || owners[index_of(*ino)] == FREE, "two nodes have inode {ino}");
+            owners[index_of(*ino)] = node;
+        }
+        for (value, ino) in (0..).zip(&of_value) {
+            owners[index_of(*ino)] = nodes + value;
+        }
+        Self { assigned: Some(Assigned { of, of_value, owners }), ..self }
+    }
+
+    /// Whether a node's number is the filesystem's to give: the root's, lost+found's.
+    pub(super) fn has_place(&self, node: NodeId) -> bool {
+        node == NodeId::ROOT || self.is_lost_found(node)
+    }
+
+    /// The first number that any node may have.
+    pub(super) fn first_free(&self) -> u32 {
+        self.first_own() + self.own.count()
+    }
+
+    /// The highest number in use.
     pub(super) fn last(&self) -> u32 {
+        match &self.assigned {
+            Some(assigned) => u32::try_from(assigned.owners.len() - 1).expect("inodes are numbered with 32 bits"),
+            None => self.count(),
+        }
+    }
+
+    /// How many numbers are in use or reserved.
+    pub(super) fn count(&self) -> u32 {
         self.last_node() + self.values
+    }
+
+    /// Whether a number is in use or reserved.
+    pub(super) fn is_used(&self, ino: u32) -> bool {
+        match &self.assigned {
+            Some(assigned) => ino < self.first_free() || assigned.owners.get(index_of(ino)).is_some_and(|owner| *owner != FREE),
+            None => ino <= self.count(),
+        }
     }
 
     fn last_node(&self) -> u32 {
@@ -141,6 +204,11 @@ impl Numbers {
 
     /// The number of a node.
     pub(super) fn of(&self, node: NodeId) -> u32 {
+        self.assigned.as_ref().map_or_else(|| self.in_order(node), |assigned| assigned.of[node.index()])
+    }
+
+    /// The number of a node by the order of the tree.
+    pub(super) fn in_order(&self, node: NodeId) -> u32 {
         match self.lost_found {
             _ if node == NodeId::ROOT => ROOT_INO,
             LostFound::Own(own) if node == own => FIRST_INO,
@@ -152,7 +220,12 @@ impl Numbers {
 
     /// The number of the inode of a value.
     pub(super) fn of_value(&self, value: u32) -> u32 {
-        self.last_node() + 1 + value
+        self.assigned.as_ref().map_or(self.last_node() + 1 + value, |assigned| assigned.of_value[index_of(value)])
+    }
+
+    /// How many values have inodes.
+    pub(super) fn values(&self) -> u32 {
+        self.values
     }
 
     /// What the number `rank` places behind lost+found is for.
@@ -172,6 +245,13 @@ impl Numbers {
     pub(super) fn owner(&self, ino: u32) -> Owner {
         if ino > self.last() {
             return Owner::Reserved;
+        }
+        if let Some(assigned) = self.assigned.as_ref().filter(|_| ino >= self.first_free()) {
+            return match assigned.owners[index_of(ino)] {
+                FREE => Owner::Reserved,
+                node if node < self.nodes => Owner::Node(NodeId(node)),
+                value => Owner::Value(value - self.nodes),
+            };
         }
         if ino > self.last_node() {
             return Owner::Value(ino - self.last_node() - 1);
@@ -238,9 +318,21 @@ mod tests {
                     assert_eq!(numbers.of(own), FIRST_INO);
                 }
                 assert_eq!(numbers.owner(last + 1), Owner::Reserved);
+                let reversed = (0..u32::try_from(tree.node_count()).unwrap()).map(|node| 100 - node).collect();
+                let assigned = numbers.clone().with_values(1).unwrap().assigned(reversed, vec![200]);
+                assert_eq!((assigned.last(), assigned.owner(200), assigned.owner(199)), (200, Owner::Value(0), Owner::Reserved));
+                for (id, _) in tree.nodes() {
+                    assert_eq!(assigned.owner(assigned.of(id)), Owner::Node(id), "{paths:?}");
+                    assert_eq!(assigned.of(id) == 100 - id.0, !assigned.has_place(id));
+                }
+                let used = (1..=200).filter(|ino| assigned.is_used(*ino)).count();
+                assert_eq!(u32::try_from(used).unwrap(), assigned.count(), "{paths:?}");
                 let numbers = numbers.with_values(2).unwrap();
                 assert_eq!([1, 2, 3].map(|more| numbers.owner(last + more)), [Owner::Value(0), Owner::Value(1), Owner::Reserved]);
-                assert_eq!((numbers.of_value(1), numbers.last(), numbers.owner(last)), (last + 2, last + 2, numbers.with_values(0).unwrap().owner(last)));
+                assert_eq!(
+                    (numbers.of_value(1), numbers.last(), numbers.owner(last)),
+                    (last + 2, last + 2, numbers.clone().with_values(0).unwrap().owner(last))
+                );
             }
         }
     }

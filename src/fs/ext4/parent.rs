@@ -216,7 +216,7 @@ impl Ext4Layout {
         let lost_found = added.and(new.last().copied());
 
         let mut inodes = vec![0; tree.node_count()];
-        let mut runs = Vec::with_capacity(self.placement.runs.len());
+        let mut runs = Vec::with_capacity(self.placement.runs().len());
         let own = self.tree.nodes().zip(&new).map(|((id, _), node)| (*node, numbers.of(id)));
         for (node, ino) in own.chain(lost_found.map(|node| (node, FIRST_INO))) {
             inodes[node.index()] = ino;

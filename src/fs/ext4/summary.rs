@@ -34,7 +34,7 @@ impl Ext4Layout {
         let geometry = &self.geometry;
         let inodes = geometry.inodes();
         let (free_blocks, free_inodes) = match group {
-            0 => (self.groups.free_blocks(geometry), inodes - u64::from(self.survey.numbers.last())),
+            0 => (self.groups.free_blocks(geometry), inodes - u64::from(self.survey.numbers.count())),
             _ => (geometry.blocks - geometry.fixed_blocks(), inodes - u64::from(FIRST_INO - 1)),
         };
         let features = self.features();
@@ -149,15 +149,15 @@ impl Ext4Layout {
             reserved_bytes: geometry.root_blocks * geometry.block_bytes,
             features: Some(self.features().to_string()),
             inodes: Some(geometry.inodes()),
-            free_inodes: Some(geometry.inodes() - u64::from(self.survey.numbers.last())),
+            free_inodes: Some(geometry.inodes() - u64::from(self.survey.numbers.count())),
             parts: size::parts(geometry, &demand),
         }
     }
 
-    /// What the filesystem does not keep of the tree.
+    /// What the filesystem does not keep of the tree, and what was done about an earlier version's places.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = self.notes.clone();
         let projects = self.tree.nodes().filter(|(_, node)| node.metadata.project != 0).count();
         if projects > 0 && !self.options.features.has(Feature::Project) {
             notes.push(format!("without the ext4 feature project {projects} entries lose their project"));

@@ -90,14 +90,15 @@ impl Survey {
         let quotas = Quotas::new(tree, options.features)?;
         let inline = options.features.has(Feature::InlineData);
         let mut survey = Self { numbers, directories: Directories::default(), xattrs, quotas, preallocated, mapping: limits.mapping, demand, inline };
-        survey.directories = Directories::pack(tree, &numbers, Form::new(options), |id| survey.inline_room(tree, id))?;
+        let directories = Directories::pack(tree, &survey.numbers, Form::new(options), |id| survey.inline_room(tree, id))?;
+        survey.directories = directories;
         survey.count_metadata(tree, block_bytes);
         Ok(survey)
     }
 
     /// Counts what is neither a file's contents nor a node of what maps them.
     fn count_metadata(&mut self, tree: &Tree, block_bytes: u64) {
-        let mut demand = Demand { inodes: u64::from(self.numbers.last()), ..self.demand };
+        let mut demand = Demand { inodes: u64::from(self.numbers.count()), ..self.demand };
         let mut map = |blocks: u64| {
             demand.tree_blocks += self.mapping.least_nodes(std::iter::once((0, blocks)).filter(|(_, blocks)| *blocks > 0));
             blocks

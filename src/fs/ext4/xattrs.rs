@@ -358,6 +358,15 @@ impl XattrBlocks {
         self.of_node.binary_search_by_key(&node, |(node, _)| *node).ok().map(|at| self.of_node[at].1)
     }
 
+    /// By number of a block: the first node that has it.
+    pub(super) fn first_holders(&self) -> Vec<NodeId> {
+        let mut holders: Vec<Option<NodeId>> = vec![None; self.blocks.len()];
+        for (node, number) in &self.of_node {
+            holders[index_of(*number)].get_or_insert(*node);
+        }
+        holders.into_iter().map(|holder| holder.expect("every block is some node's")).collect()
+    }
+
     /// The attributes of a set that was planned.
     fn attributes<'a>(&self, tree: &'a Tree, numbers: &Numbers, set: XattrSetId) -> Vec<OnDisk<'a>> {
         let mut all = on_disk(tree.xattrs(set)).expect("planning has checked every set");

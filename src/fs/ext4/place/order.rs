@@ -1,0 +1,207 @@
+//! What is read first at boot: together, in the order of reading, in 512-KiB blocks that hold nothing else.
+//!
+//! Of a file of which parts are read, these parts lie there and the rest elsewhere, as long as the file's extents still fit into its
+//! inode; else neighbouring parts are taken together.
+
+use super::items::{Context, Item, Items};
+use super::ledger::{Cursor, Ledger};
+use crate::error::Result;
+use crate::fs::ext4::mapping::Piece;
+use crate::tree::{NodeId, NodeKind};
+use crate::units::{index_of, u64_of};
+use std::ops::Range;
+
+/// Bytes between two parts of a file that are not worth an extent.
+const GAP_BYTES: u64 = 64 << 10;
+/// A rest of a file of fewer bytes stays with what is read.
+const REST_MIN_BYTES: u64 = 128 << 10;
+/// Extents that fit into an inode.
+const EXTENTS_MAX: usize = 4;
+/// Not named.
+const UNNAMED: u32 = u32::MAX;
+
+/// What of one node is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    node: NodeId,
+    /// Bytes; empty for all of it.
+    ranges: Vec<Range<u64>>,
+}
+
+/// The nodes that are named, in the order of their first naming.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    named: Vec<Named>,
+    /// By node: its place in `named`, or [`UNNAMED`]; empty if there is no order.
+    rank: Vec<u32>,
+}
+
+impl Order {
+    /// Looks up what the options name; what is not there is left out (whoever reads the order has said so).
+    pub(super) fn of(context: &Context<'_>) -> Self {
+        let Context { tree, options, .. } = *context;
+        let mut order = Self::default();
+        if options.order.is_empty() {
+            return order;
+        }
+        order.rank = vec![UNNAMED; tree.node_count()];
+        for entry in &options.order {
+            let Some(node) = tree.lookup(&entry.path).or_else(|| tree.resolve(&entry.path)) else { continue };
+            let rank = order.rank[node.index()];
+            match order.named.get_mut(index_of(rank)) {
+                None => {
+                    order.rank[node.index()] = u32::try_from(order.named.len()).expect("a tree has under 2^32 nodes");
+                    order.named.push(Named { node, ranges: entry.ranges.clone() });
+                }
+                Some(named) if entry.ranges.is_empty() => named.ranges.clear(),
+                Some(named) if named.ranges.is_empty() => {}
+                Some(named) => named.ranges.extend_from_slice(&entry.ranges),
+            }
+        }
+        order
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
+    /// The nodes, in their order.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.named.iter().map(|named| named.node)
+    }
+
+    /// Takes what is named out of `items`, and of files of which parts are named these parts: in the order of reading.
+    pub(super) fn take(&self, context: &Context<'_>, items: &Items) -> Result<(Items, Items)> {
+        let (mut first, mut rest) = (Items::default(), items.clone());
+        if self.is_empty() {
+            return Ok((first, rest));
+        }
+        let rank = |item: &Item| item.node.map_or(UNNAMED, |node| self.rank[node.index()]);
+        let mut named: Vec<Item> = items.list.iter().filter(|item| rank(item) != UNNAMED).copied().collect();
+        named.sort_by_key(rank);
+        rest.list.retain(|item| rank(item) == UNNAMED);
+        for item in named {
+            let pieces = items.pieces(context, &item);
+            match self.named[index_of(rank(&item))].parts(context, &item, &pieces) {
+                Parts::All => first.list.push(item),
+                Parts::None => rest.list.push(item),
+                Parts::Some { read, left } => {
+                    first.push_part(&item, read)?;
+                    rest.push_part(&item, left)?;
+                }
+            }
+        }
+        Ok((first, rest))
+    }
+}
+
+/// What of an item is read.
+enum Parts {
+    All,
+    None,
+    Some { read: Vec<Piece>, left: Vec<Piece> },
+}
+
+impl Named {
+    fn parts(&self, context: &Context<'_>, item: &Item, pieces: &[Piece]) -> Parts {
+        let is_file = matches!(context.tree.node(self.node).kind, NodeKind::File(_));
+        if self.ranges.is_empty() || !is_file || !item.is_file {
+            let inode_alone = !self.ranges.is_empty() && self.ranges.iter().all(Range::is_empty);
+            return if inode_alone { Parts::None } else { Parts::All };
+        }
+        let block_bytes = context.geometry.block_bytes;
+        let ranges = self.ranges.iter().filter(|range| !range.is_empty()).map(|range| range.start / block_bytes..range.end.div_ceil(block_bytes));
+        let mut ranges = joined(ranges.collect(), GAP_BYTES / block_bytes);
+        loop {
+            let (read, left) = split(pieces, &ranges);
+            let blocks = |pieces: &[Piece]| pieces.iter().map(|piece| piece.blocks).sum::<u64>();
+            if read.is_empty() {
+                return Parts::None;
+            }
+            if blocks(&left) * block_bytes < REST_MIN_BYTES {
+                return Parts::All;
+            }
+            if read.len() + left.len() <= EXTENTS_MAX.max(pieces.len() + 1) {
+                return Parts::Some { read, left };
+            }
+            let Some(at) = (1..ranges.len()).min_by_key(|at| ranges[*at].start - ranges[at - 1].end) else { return Parts::All };
+            let end = ranges.remove(at).end;
+            ranges[at - 1].end = end;
+        }
+    }
+}
+
+/// Sorts ranges and joins those with at most `gap` between them.
+fn joined(mut ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end.saturating_add(gap) >= range.start => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// Pieces inside of `ranges` (ascending, disjoint), and those outside.
+fn split(pieces: &[Piece], ranges: &[Range<u64>]) -> (Vec<Piece>, Vec<Piece>) {
+    let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        let (mut at, end) = (piece.first, piece.first + piece.blocks);
+        let from = ranges.partition_point(|range| range.end <= at);
+        for range in ranges[from..].iter().take_while(|range| range.start < end) {
+            let (start, stop) = (range.start.max(at), range.end.min(end));
+            if at < start {
+                outside.push(Piece { first: at, blocks: start - at, ..*piece });
+            }
+            inside.push(Piece { first: start, blocks: stop - start, ..*piece });
+            at = stop;
+        }
+        if at < end {
+            outside.push(Piece { first: at, blocks: end - at, ..*piece });
+        }
+    }
+    (inside, outside)
+}
+
+/// Places what is read first from `free` on. With `apart` it gets whole 512-KiB blocks, and the returned range is what stays empty of
+/// the last; without, it lies wherever there is room.
+pub(super) fn place(context: &Context<'_>, first: &Items, ledger: &mut Ledger, free: &[Range<u64>], apart: bool) -> Result<Range<u64>> {
+    let unit = context.unit();
+    let whole: Vec<Range<u64>>;
+    let free = if apart {
+        let pages = free.iter().map(|range| range.start.next_multiple_of(unit)..range.end / unit * unit);
+        whole = pages.filter(|range| range.start < range.end).collect();
+        &whole
+    } else {
+        free
+    };
+    let mut cursor = Cursor::new(free, context.geometry.blocks);
+    for item in &first.list {
+        super::policy::put_item(context, first, item, ledger, &mut cursor)?;
+    }
+    let end = ledger.runs.last().filter(|_| !first.list.is_empty() && apart).map_or(0, super::Run::end);
+    Ok(end..end.next_multiple_of(unit))
+}
+
+/// How many blocks items have.
+pub(super) fn blocks_of(items: &Items) -> u64 {
+    debug_assert!(u64_of(items.list.len()) < u64::from(u32::MAX));
+    items.list.iter().map(|item| item.count).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_split_at_the_ends_of_ranges() {
+        let pieces = [Piece::data(0, 10), Piece::data(20, 10)];
+        let numbers = |pieces: Vec<Piece>| pieces.iter().map(|piece| (piece.first, piece.blocks)).collect::<Vec<_>>();
+        let (inside, outside) = split(&pieces, &[2..4, 8..25, 40..50]);
+        assert_eq!((numbers(inside), numbers(outside)), (vec![(2, 2), (8, 2), (20, 5)], vec![(0, 2), (4, 4), (25, 5)]));
+        assert_eq!(joined(vec![30..40, 0..5, 7..9, 4..6], 2), [0..9, 30..40]);
+        assert_eq!(joined(vec![0..u64::MAX, 3..4], 2), [0..u64::MAX]);
+    }
+}
