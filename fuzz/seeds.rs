@@ -332,6 +332,11 @@ fn texts(save: &Save<'_>) {
     let (written, _) = small_disk("seed").write_unnamed(folder.path().join("image.raw"), Format::Raw, Default::default()).unwrap();
     save("report", "report", written.report.to_json().as_bytes());
     save("report", "plan", written.report.ebs_snapshot(&written.checksums).plan().unwrap().to_json().as_bytes());
+    let layout = small_disk("seed").as_parent(&written.checksums).unwrap().to_layout().unwrap();
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*layout), &mut text).unwrap();
+    save("layout", "packed", &layout);
+    save("layout", "text", &text);
     save("report", "blocks", b"{\"index\":0,\"state\":\"data\",\"checksum\":\"B4VNL+8peroGuoFoXmYMMy2VN+3YXV0YXVRqkn0w2q0=\"}\n{\"index\":1,\"count\":3,\"state\":\"zero\"}\n{\"index\":4,\"count\":12,\"state\":\"unused\"}\n");
     save("report", "slice", b"{\"index\":7,\"count\":3,\"state\":\"zero\"}\n");
 }

@@ -4,6 +4,7 @@
 //! web.vhd                     the image
 //! web.vhd.report.json         what was made
 //! web.vhd.blocks.jsonl        state and checksum of every 512-KiB block
+//! web.vhd.layout              what lies where, for the next version to stay close to
 //! web.vhd.import-image.json   and the other documents that were asked for
 //! ```
 //! Everything is written beside its place, brought to the disk and renamed; a build that fails leaves no image.
@@ -36,6 +37,8 @@ pub struct Companions {
     pub report: Option<PathBuf>,
     /// The block checksums.
     pub blocks: Option<PathBuf>,
+    /// What lies where, for a next version.
+    pub layout: Option<PathBuf>,
     /// The folder for the documents.
     pub manifests: Option<PathBuf>,
 }
@@ -76,6 +79,7 @@ pub fn build<W: Write>(
     };
     let report_path = companions.report.clone().or_else(|| beside.map(|path| with_suffix(path, "report.json")));
     let blocks_path = companions.blocks.clone().or_else(|| beside.map(|path| with_suffix(path, "blocks.jsonl")));
+    let layout_path = companions.layout.clone().or_else(|| beside.map(|path| with_suffix(path, "layout")));
     let image_name = beside.and_then(Path::file_name).map_or_else(|| OsString::from("image"), OsString::from);
     let document_path = |suffix: &str| match (&companions.manifests, beside) {
         (Some(folder), _) => Some(with_suffix(&folder.join(&image_name), suffix)),
@@ -84,7 +88,7 @@ pub fn build<W: Write>(
     };
     // Long work that ends at a name that is taken helps nobody.
     let documents = manifest::document_suffixes(ami).into_iter().filter_map(document_path);
-    let names: Vec<PathBuf> = [&report_path, &blocks_path].into_iter().flatten().cloned().chain(documents).collect();
+    let names: Vec<PathBuf> = [&report_path, &blocks_path, &layout_path].into_iter().flatten().cloned().chain(documents).collect();
     for (nth, path) in names.iter().enumerate() {
         refuse_existing(path, force)?;
         disk.refuse_inputs(path)?;
@@ -112,6 +116,9 @@ pub fn build<W: Write>(
         let mut lines = Vec::new();
         checksums.write_jsonl(&mut lines).map_err(|error| Error::io("cannot write the block checksums", error))?;
         put(path, &lines)?;
+    }
+    if let Some(path) = layout_path {
+        put(path, &disk.as_parent(&checksums)?.to_layout()?)?;
     }
     let mut documents = manifest::documents(&report, ami, Path::new(&image_name));
     if let Some(path) = document_path(manifest::EBS_SNAPSHOT).filter(|_| ami.ebs_snapshot) {

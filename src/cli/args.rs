@@ -80,6 +80,14 @@ pub(super) struct ImageArgs {
     /// Seed that every identifier derives from, in place of the name.
     #[arg(long, value_name = "UUID")]
     pub(super) seed: Option<Guid>,
+    /// Stay close to an earlier version, so that few blocks differ: its report (with its .layout beside it), its .layout, or the image
+    /// itself. Identifiers, own times, sizes and places are its where nothing else is asked for; what it held and is not in use any
+    /// more is sent as zeros.
+    #[arg(long, value_name = "REPORT|IMAGE")]
+    pub(super) parent: Option<PathBuf>,
+    /// With --parent: place files as if there were none; identifiers, times and sizes stay.
+    #[arg(long)]
+    pub(super) repack: bool,
     /// Make it bootable (uefi) or not (none); without it: uefi where the tree has a kernel.
     #[arg(long, value_name = "MODE")]
     pub(super) boot: Option<BootMode>,
@@ -378,6 +386,9 @@ pub(super) struct WritingArgs {
     /// Write the block checksums here in place of OUT.blocks.jsonl.
     #[arg(long, value_name = "FILE")]
     pub(super) blocks: Option<PathBuf>,
+    /// Write what lies where, for a next version to stay close to, here in place of OUT.layout.
+    #[arg(long, value_name = "FILE")]
+    pub(super) layout: Option<PathBuf>,
     /// Write the import documents into this folder in place of beside OUT.
     #[arg(long, value_name = "DIR")]
     pub(super) manifests: Option<PathBuf>,
@@ -429,6 +440,8 @@ impl ImageArgs {
         set(&mut recipe.name, self.name.clone());
         set(&mut recipe.version, self.image_version.clone());
         set(&mut recipe.seed, self.seed);
+        set(&mut recipe.parent, self.parent.clone());
+        recipe.repack |= self.repack;
         recipe.disk.table = self.table.unwrap_or(recipe.disk.table);
         if let Some(size) = self.size {
             recipe.disk.size = DiskSize::Exact(size);

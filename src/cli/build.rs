@@ -122,7 +122,8 @@ pub(super) fn write(disk: &Disk, to: &Destination<'_>, format: Format, ami: &man
         bar.show(progress);
         if signals.received().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    let companions = Companions { report: writing.report.clone(), blocks: writing.blocks.clone(), manifests: writing.manifests.clone() };
+    let companions =
+        Companions { report: writing.report.clone(), blocks: writing.blocks.clone(), layout: writing.layout.clone(), manifests: writing.manifests.clone() };
     let target = match (to_stdout, writing.device) {
         (true, _) => Target::Stream(io::stdout().lock()),
         (false, true) => Target::Device(path),

@@ -6,15 +6,18 @@ use super::show;
 use super::signals::Signals;
 use super::source::{open, options, report_damage};
 use crate::checksum::BlockChecksums;
-use crate::diff::{Diff, diff_blocks, diff_entries};
-use crate::error::{Error, ErrorKind, Result};
+use crate::content::ReadAt;
+use crate::diff::{Diff, Owners, causes, diff_blocks, diff_entries};
+use crate::disk::Parent;
+use crate::error::{Error, ErrorKind, Result, escape};
 use crate::manifest::Relation;
 use crate::report::Report;
-use crate::source::{self, Source};
+use crate::source::{self, DiskImage, Source};
 use crate::stream::{ChecksumOptions, StreamOptions, all_blocks, checksum_blocks};
 use crate::verify::Expected;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What there is to compare of one side.
 struct Side {
@@ -22,6 +25,16 @@ struct Side {
     blocks: Option<BlockChecksums>,
     damaged: bool,
     report: Option<Box<Report>>,
+    image: Option<DiskImage>,
+    /// The layout that lies beside a report or a block list.
+    layout: Option<Parent>,
+}
+
+impl Side {
+    fn owners(&self) -> Option<Owners> {
+        let of_layout = || self.layout.as_ref().map(Owners::of_layout);
+        self.image.as_ref().map(Owners::of_image).or_else(of_layout)
+    }
 }
 
 pub(super) fn diff(args: &DiffArgs, signals: &Signals) -> Result<Exit> {
@@ -38,6 +51,16 @@ pub(super) fn diff(args: &DiffArgs, signals: &Signals) -> Result<Exit> {
     }
     if let (Some(old), Some(new)) = (&old.blocks, &new.blocks) {
         diff.blocks = Some(diff_blocks(old, new));
+    }
+    if let Some(blocks) = diff.blocks.as_ref().filter(|blocks| blocks.differing > 0)
+        && let (Some(of_old), Some(of_new)) = (old.owners(), new.owners())
+    {
+        let disk = |side: &Side| side.image.as_ref().map(|image| Arc::clone(image.disk()));
+        let disks = disk(&old).zip(disk(&new));
+        diff.causes = Some(causes(&of_old, &of_new, &blocks.runs, disks.as_ref().map(|(old, new)| -> (&dyn ReadAt, &dyn ReadAt) { (old, new) }))?);
+        if disks.is_none() {
+            diff.notes.push("one side is a record without its image: of each differing block all files are named that lie in it".into());
+        }
     }
     if diff.entries.is_none() && diff.blocks.is_none() {
         return Err(Error::invalid("one side has no blocks and the other no files: there is nothing to compare"));
@@ -72,7 +95,8 @@ fn side(side: &OsStr, args: &DiffArgs, threads: usize, signals: &Signals, notes:
     let path = Path::new(side);
     if is_record(path) {
         let expected = Expected::open(path)?;
-        return Ok(Side { source: None, blocks: expected.blocks, damaged: false, report: expected.report });
+        let layout = layout_beside(path, expected.blocks.as_ref(), notes);
+        return Ok(Side { source: None, blocks: expected.blocks, damaged: false, report: expected.report, image: None, layout });
     }
     let mut options = options(&args.reading);
     options.keep_going = true;
@@ -100,7 +124,28 @@ fn side(side: &OsStr, args: &DiffArgs, threads: usize, signals: &Signals, notes:
         Some(source) => report_damage(source, args.reading.keep_going)?,
         None => false,
     };
-    Ok(Side { source, blocks, damaged, report: None })
+    Ok(Side { source, blocks, damaged, report: None, image, layout: None })
+}
+
+/// The layout that a build has put beside its report and block list, if it is of the same image.
+fn layout_beside(record: &Path, blocks: Option<&BlockChecksums>, notes: &mut Vec<String>) -> Option<Parent> {
+    let name = record.to_str()?;
+    let stem = [".report.json", ".blocks.jsonl"].iter().find_map(|suffix| name.strip_suffix(suffix))?;
+    let path = PathBuf::from(format!("{stem}.layout"));
+    if !path.is_file() {
+        return None;
+    }
+    match Parent::open(&path) {
+        Ok(layout) if layout.linear_checksum == blocks.map(BlockChecksums::linear_checksum) => Some(layout),
+        Ok(_) => {
+            notes.push(format!("{} is of another image than {}", escape(path.as_os_str().as_encoded_bytes()), escape(name.as_bytes())));
+            None
+        }
+        Err(error) => {
+            notes.push(error.to_string());
+            None
+        }
+    }
 }
 
 /// Whether this is a report or a block list: text that begins as JSON does, which no source and no image is.

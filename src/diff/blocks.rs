@@ -1,7 +1,7 @@
 //! Blocks that differ between two disks.
 
 use crate::checksum::{BlockChecksums, BlockState, ZERO_BLOCK_DIGEST};
-use crate::units::{BLOCK_BYTES, BlockIndex, Size};
+use crate::units::{BLOCK_BYTES, BlockIndex, Size, u64_of};
 use serde::Serialize;
 use std::fmt;
 
@@ -15,7 +15,9 @@ pub struct BlockDiff {
     pub data: u64,
     /// Blocks whose bytes differ; those behind the end of the old disk count where they hold data.
     pub differing: u64,
-    /// Bytes in them.
+    /// How many of these held data on the old disk and are zero on the new one.
+    pub zeroed: u64,
+    /// Bytes in the differing blocks.
     pub differing_bytes: u64,
     /// How many that is for a thousand blocks with data.
     pub share_permille: u64,
@@ -42,11 +44,14 @@ pub fn diff_blocks(old: &BlockChecksums, new: &BlockChecksums) -> BlockDiff {
             _ => runs.push([index, 1]),
         }
     }
+    let is_zeroed = |index: &u64| digest(new, *index) == ZERO_BLOCK_DIGEST;
+    let zeroed = u64_of(runs.iter().flat_map(|[first, count]| *first..*first + *count).filter(is_zeroed).count());
     let differing: u64 = runs.iter().map(|[_, count]| count).sum();
     BlockDiff {
         total: new.block_count(),
         data: new.data_blocks(),
         differing,
+        zeroed,
         differing_bytes: differing * BLOCK_BYTES,
         share_permille: if new.data_blocks() == 0 { 0 } else { differing.saturating_mul(1000) / new.data_blocks() },
         runs,
@@ -55,14 +60,15 @@ pub fn diff_blocks(old: &BlockChecksums, new: &BlockChecksums) -> BlockDiff {
 
 impl fmt::Display for BlockDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data, differing, differing_bytes, share_permille, .. } = self;
+        let Self { data, differing, zeroed, differing_bytes, share_permille, .. } = self;
         write!(
             f,
             "{differing} blocks of 512 KiB differ ({}): {}.{} % of the {data} with data; a new snapshot would store them",
             Size::bytes(*differing_bytes),
             share_permille / 10,
             share_permille % 10
-        )
+        )?;
+        if *zeroed > 0 { write!(f, " ({zeroed} of them as zeros)") } else { Ok(()) }
     }
 }
 
@@ -84,7 +90,7 @@ mod tests {
         new.push_data(BlockIndex(7), [4; 32]);
         let diff = diff_blocks(&old, &new);
         assert_eq!(diff.runs, [[1, 1], [5, 1], [7, 1]]);
-        assert_eq!((diff.differing, diff.differing_bytes, diff.data, diff.share_permille), (3, 3 * BLOCK_BYTES, 3, 1000));
+        assert_eq!((diff.differing, diff.zeroed, diff.differing_bytes, diff.data, diff.share_permille), (3, 1, 3 * BLOCK_BYTES, 3, 1000));
         assert_eq!(diff_blocks(&new, &new).differing, 0);
     }
 }

@@ -4,7 +4,8 @@
 //! data where it holds a byte that is not zero. A block of zeros is unused only where a filesystem that was read and checked
 //! without a finding says that all of it is free; else it is zero, as somebody may trust it to be.
 
-use super::{Disk, Inner, Part};
+use super::parent::ext4_of_read;
+use super::{Disk, Inner, Known, Part};
 use crate::content::{ContentStore, Contents, ReadAt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::DiskReader;
@@ -49,7 +50,8 @@ impl Disk {
         let mut notes = image.notes().to_vec();
         let table = if size_bytes > old_bytes { moved_table(image, size_bytes)? } else { Vec::new() };
         let reader = Arc::clone(image.disk());
-        let free = free_ranges(image, &mut notes);
+        let mut ext4 = Vec::new();
+        let free = free_ranges(image, &mut notes, &mut ext4);
         let data = stream::blocks_with_data(&*reader, &options.cancel)?;
         let layout = ImageLayout::new(size_bytes, old_bytes, &data, &free, table);
         let mut contents = ContentStore::new();
@@ -69,6 +71,8 @@ impl Disk {
             table: partition::plan(&none)?,
             allocation: AllocationMap::of(&layout),
             parts: vec![Part { offset_bytes: 0, layout: Arc::new(layout) }],
+            vacated: Vec::new(),
+            ext4,
             contents,
             summary,
             partitions: image.partitions().to_vec(),
@@ -138,13 +142,19 @@ fn moved_table(image: &DiskImage, size_bytes: u64) -> Result<Vec<(u64, Vec<u8>)>
     Ok(pieces)
 }
 
-/// What the disk's filesystems have free, ascending: those that were read without a finding.
-fn free_ranges(image: &DiskImage, notes: &mut Vec<String>) -> Vec<Range<u64>> {
+/// What the disk's filesystems have free, ascending: those that were read without a finding. Of ext4 also where files lie.
+fn free_ranges(image: &DiskImage, notes: &mut Vec<String>, ext4: &mut Vec<(u32, Known)>) -> Vec<Range<u64>> {
     let options = ReadOptions { check: true, ..ReadOptions::default() };
     let mut free = Vec::new();
     for partition in image.partitions().iter().filter(|partition| partition.filesystem.is_some()) {
         match image.read(partition.number, &options) {
             Ok(Some(read)) if read.is_sound() => {
+                if read.summary.kind.starts_with("ext")
+                    && let Ok(known) = ext4_of_read(image, partition, &read)
+                    && known.check().is_ok()
+                {
+                    ext4.push((partition.number, Known::Read(Arc::new(known))));
+                }
                 let base = partition.offset_bytes;
                 let end = read.summary.size_bytes.min(partition.size_bytes);
                 let mut at = 0;

@@ -9,7 +9,9 @@
 //! ```
 
 mod existing;
+mod keep;
 mod label;
+mod parent;
 mod place;
 mod plan;
 mod reader;
@@ -19,24 +21,27 @@ mod write;
 
 pub use crate::stream::OnProgress;
 pub use existing::ImageOptions;
+pub use parent::{ENTRIES_MAX, LAYOUT_MAX_BYTES, Parent, ParentPartition, RUNS_MAX};
 pub use spec::{
     BootMode, DEFAULT_ALIGN_SIZE, DEFAULT_EPOCH, DEFAULT_FREE, DiskSize, DiskSpec, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, FilesystemKind,
     PARTITION_ALIGN_BYTES, PartitionSize, PartitionSpec,
 };
 pub use write::{Unnamed, WriteOptions, Written};
 
+use crate::checksum::{BlockChecksums, BlockState};
 use crate::content::ContentStore;
-use crate::error::Result;
+use crate::error::{Result, escape};
+use crate::fs::ext4;
 use crate::guid::Guid;
-use crate::layout::{AllocationMap, Layout, Segment, Visitor};
+use crate::layout::{AllocationMap, Layout, Segment, SegmentSource, Visitor};
 use crate::partition::{self, Table, TableKind, TableLayout};
 use crate::report::{BootSummary, DiskSummary, PartitionSummary};
 use crate::stream;
 use crate::tree::Timestamp;
-use crate::units::{BLOCK_LEN, BlockIndex};
+use crate::units::{BLOCK_BYTES, BLOCK_LEN, BlockIndex};
 use plan::Drafted;
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -70,6 +75,22 @@ struct Part {
     layout: Arc<dyn Layout>,
 }
 
+/// An ext4 filesystem of which is known where its files lie.
+#[derive(Clone)]
+enum Known {
+    /// Planned here.
+    Planned(Arc<ext4::Ext4Layout>),
+    /// Read from an image.
+    Read(Arc<ext4::Parent>),
+}
+
+/// What lies in the partitions.
+struct Placement {
+    parts: Vec<Part>,
+    /// By the number of the partition.
+    ext4: Vec<(u32, Known)>,
+}
+
 /// A planned disk. Cheap to clone; any part of it can be made at any time, from any thread.
 #[derive(Clone)]
 pub struct Disk(Arc<Inner>);
@@ -78,6 +99,9 @@ struct Inner {
     table: TableLayout,
     /// By offset.
     parts: Vec<Part>,
+    /// Blocks that a parent held and nothing here uses; ascending, disjoint, and of no other segment.
+    vacated: Vec<Range<u64>>,
+    ext4: Vec<(u32, Known)>,
     contents: ContentStore,
     allocation: AllocationMap,
     summary: DiskSummary,
@@ -101,7 +125,8 @@ impl fmt::Debug for Disk {
 }
 
 impl Disk {
-    fn assemble(drafted: Drafted, table: &Table, mut parts: Vec<Part>, partitions: Vec<PartitionSummary>) -> Result<Self> {
+    fn assemble(drafted: Drafted, table: &Table, placement: Placement, partitions: Vec<PartitionSummary>) -> Result<Self> {
+        let Placement { mut parts, ext4 } = placement;
         parts.sort_by_key(|part| part.offset_bytes);
         let gpt = table.kind == TableKind::Gpt;
         let mbr = table.kind == TableKind::Mbr;
@@ -117,6 +142,8 @@ impl Disk {
             allocation: AllocationMap::of(&table),
             table,
             parts,
+            vacated: Vec::new(),
+            ext4,
             contents: drafted.store,
             summary,
             partitions,
@@ -131,7 +158,40 @@ impl Disk {
             epoch: drafted.spec.epoch,
         };
         inner.allocation = AllocationMap::of(&inner);
+        if let Some(parent) = &drafted.spec.parent {
+            inner.vacated = parent.vacated(&inner.allocation, inner.summary.size_bytes);
+            inner.notes.extend(keep::vacated_note(&inner.vacated));
+            inner.allocation = AllocationMap::of(&inner);
+        }
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Blocks of 512 KiB that the parent held and nothing uses any more: they are zero, and sent as such.
+    #[must_use]
+    pub fn vacated_blocks(&self) -> u64 {
+        self.0.vacated.iter().map(|range| (range.end - range.start).div_ceil(BLOCK_BYTES)).sum()
+    }
+
+    /// What a later version of this disk can stay close to, once it is written: `checksums` say which of its blocks hold data.
+    ///
+    /// # Errors
+    /// None for a disk that was planned here.
+    pub fn as_parent(&self, checksums: &BlockChecksums) -> Result<Parent> {
+        let mut parent = Parent::new(self.0.summary.clone());
+        parent.linear_checksum = Some(checksums.linear_checksum());
+        parent.name = self.0.name.as_deref().map_or_else(|| "image".into(), |name| escape(name.as_bytes()));
+        for summary in &self.0.partitions {
+            let ext4 = match self.0.ext4.iter().find(|(number, _)| *number == summary.number) {
+                Some((_, Known::Planned(layout))) => Some(Arc::new(layout.as_parent()?)),
+                Some((_, Known::Read(read))) => Some(Arc::clone(read)),
+                None => None,
+            };
+            parent.partitions.push(ParentPartition { ext4, ..ParentPartition::new(summary.clone()) });
+        }
+        parent.partitions.sort_by_key(|partition| partition.summary.number);
+        let data = checksums.runs().filter(|run| run.state == BlockState::Data);
+        parent.data = data.map(|run| run.first.0..run.first.0 + run.count).collect();
+        Ok(parent)
     }
 
     /// Size of the disk.
@@ -210,24 +270,14 @@ impl Disk {
     }
 }
 
-impl Layout for Inner {
-    fn size_bytes(&self) -> u64 {
-        self.summary.size_bytes
+impl Inner {
+    /// The first vacated range that ends behind `offset_bytes`.
+    fn vacated_after(&self, offset_bytes: u64) -> &[Range<u64>] {
+        &self.vacated[self.vacated.partition_point(|range| range.end <= offset_bytes)..]
     }
 
-    fn segment_after(&self, offset_bytes: u64) -> Option<Segment> {
-        let from = self.parts.partition_point(|part| part.offset_bytes + part.layout.size_bytes() <= offset_bytes);
-        let part = self.parts[from..].iter().find_map(|part| {
-            let segment = part.layout.segment_after(offset_bytes.saturating_sub(part.offset_bytes))?;
-            Some(Segment { range: segment.range.start + part.offset_bytes..segment.range.end + part.offset_bytes, source: segment.source })
-        });
-        match (part, self.table.segment_after(offset_bytes)) {
-            (Some(part), Some(table)) => Some(if part.range.start < table.range.start { part } else { table }),
-            (part, table) => part.or(table),
-        }
-    }
-
-    fn visit(&self, offset_bytes: u64, each: &mut Visitor<'_>) -> ControlFlow<()> {
+    /// [`Layout::visit`] of table and parts.
+    fn visit_parts(&self, offset_bytes: u64, each: &mut Visitor<'_>) -> ControlFlow<()> {
         let from = self.parts.partition_point(|part| part.offset_bytes + part.layout.size_bytes() <= offset_bytes);
         // The table lies before, between and behind the parts.
         let mut at = offset_bytes;
@@ -245,6 +295,39 @@ impl Layout for Inner {
             })?;
         }
         table_until(u64::MAX, each)
+    }
+}
+
+fn zeros(range: &Range<u64>) -> Segment {
+    Segment { range: range.clone(), source: SegmentSource::Zeros }
+}
+
+impl Layout for Inner {
+    fn size_bytes(&self) -> u64 {
+        self.summary.size_bytes
+    }
+
+    fn segment_after(&self, offset_bytes: u64) -> Option<Segment> {
+        let from = self.parts.partition_point(|part| part.offset_bytes + part.layout.size_bytes() <= offset_bytes);
+        let part = self.parts[from..].iter().find_map(|part| {
+            let segment = part.layout.segment_after(offset_bytes.saturating_sub(part.offset_bytes))?;
+            Some(Segment { range: segment.range.start + part.offset_bytes..segment.range.end + part.offset_bytes, source: segment.source })
+        });
+        let found = [part, self.table.segment_after(offset_bytes), self.vacated_after(offset_bytes).first().map(zeros)];
+        found.into_iter().flatten().min_by_key(|segment| segment.range.start)
+    }
+
+    fn visit(&self, offset_bytes: u64, each: &mut Visitor<'_>) -> ControlFlow<()> {
+        let mut vacated = self.vacated_after(offset_bytes);
+        // No vacated range meets another segment, so each lies between two.
+        self.visit_parts(offset_bytes, &mut |segment| {
+            while let Some((first, rest)) = vacated.split_first().filter(|(first, _)| first.start < segment.range.start) {
+                vacated = rest;
+                each(zeros(first))?;
+            }
+            each(segment)
+        })?;
+        vacated.iter().map(zeros).try_for_each(each)
     }
 
     fn render(&self, offset_bytes: u64, out: &mut [u8]) {

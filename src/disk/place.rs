@@ -2,7 +2,7 @@
 
 use super::plan::{Draft, Drafted};
 use super::spec::{DEFAULT_FREE, DiskSize, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, PARTITION_ALIGN_BYTES, PartitionSize, PartitionSpec};
-use super::{Disk, Part};
+use super::{Disk, Known, Part, Placement, keep};
 use crate::boot::{self, Architecture};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Planned, ext4, fat};
@@ -87,7 +87,7 @@ const GROWTH_STEPS_MAX: u32 = 64;
 
 /// How large a filesystem is asked to be.
 #[derive(Clone, Copy)]
-enum Asked {
+pub(super) enum Asked {
     /// This size, with so much free in it.
     Exact { size_bytes: u64, free_bytes: u64 },
     /// The smallest size with so much free in it.
@@ -95,18 +95,21 @@ enum Asked {
 }
 
 /// A partition with its place and the filesystem that was planned for it, where it has one.
-struct Placed {
-    draft: usize,
-    offset_bytes: u64,
-    size_bytes: u64,
-    planned: Option<Planned>,
+pub(super) struct Placed {
+    pub(super) draft: usize,
+    pub(super) offset_bytes: u64,
+    pub(super) size_bytes: u64,
+    pub(super) planned: Option<Planned>,
 }
 
 /// Gives every partition its place and plans every filesystem for it.
 pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
     let trees: Vec<Arc<Tree>> =
         drafted.drafts.iter_mut().map(|draft| Ok(Arc::new(draft.tree.take().map_or_else(|| TreeBuilder::new().freeze(), Ok)?))).collect::<Result<_>>()?;
-    let (places, disk_bytes) = places(&drafted, &trees)?;
+    let mut notes = Vec::new();
+    let (places, disk_bytes) = keep::chosen_places(&drafted, &trees, &mut notes)?;
+    drafted.notes.extend(notes);
+    let mut ext4 = Vec::new();
     let mut parts = Vec::with_capacity(places.len());
     let mut entries = Vec::with_capacity(places.len());
     let mut summaries = Vec::with_capacity(places.len());
@@ -133,8 +136,12 @@ pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
             offset_bytes,
             size_bytes,
         });
-        if let Some(Planned { layout, notes, .. }) = planned {
+        let other = keep::other_geometry(draft, planned.as_ref().map(|planned| &planned.summary));
+        let number = draft.number;
+        drafted.notes.extend(other);
+        if let Some(Planned { layout, notes, ext4: planned, .. }) = planned {
             drafted.notes.extend(notes);
+            ext4.extend(planned.map(|layout| (number, Known::Planned(layout))));
             parts.push(Part { offset_bytes, layout });
         }
     }
@@ -148,7 +155,7 @@ pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
         partitions: entries,
         boot_code: None,
     };
-    Disk::assemble(drafted, &table, parts, summaries)
+    Disk::assemble(drafted, &table, Placement { parts, ext4 }, summaries)
 }
 
 fn default_label(draft: &Draft) -> String {
@@ -156,8 +163,8 @@ fn default_label(draft: &Draft) -> String {
     if draft.spec.is_root() { "root".into() } else { name.chars().take(partition::NAME_MAX_UNITS).collect() }
 }
 
-/// The places of all partitions in disk order, and the size of the disk.
-fn places(drafted: &Drafted, trees: &[Arc<Tree>]) -> Result<(Vec<Placed>, u64)> {
+/// The places of all partitions in disk order, and the size of the disk that is wanted as large as `size` says.
+pub(super) fn places(drafted: &Drafted, trees: &[Arc<Tree>], size: DiskSize) -> Result<(Vec<Placed>, u64)> {
     let spec = &drafted.spec;
     let start = if spec.table == TableKind::None { 0 } else { PARTITION_ALIGN_BYTES };
     let filler = filler(drafted);
@@ -178,7 +185,7 @@ fn places(drafted: &Drafted, trees: &[Arc<Tree>]) -> Result<(Vec<Placed>, u64)> 
         at = align_up(end.ok_or_else(|| Error::limit(format!("partitions of over {} together", Size::bytes(DISK_MAX_BYTES))))?, PARTITION_ALIGN_BYTES);
     }
     let rest = Rest { drafted, trees, placed: &placed, before: at, filler, tail: tail_bytes(drafted)? };
-    let (last, disk_bytes) = match spec.size {
+    let (last, disk_bytes) = match size {
         DiskSize::Exact(size) => (rest.of_exact_disk(size.as_bytes())?, size.as_bytes()),
         DiskSize::Auto => rest.of_smallest_disk()?,
     };
@@ -188,7 +195,7 @@ fn places(drafted: &Drafted, trees: &[Arc<Tree>]) -> Result<(Vec<Placed>, u64)> 
 
 /// The partition that takes what the others leave: the one that says so, else a root without a size, else the only
 /// one of a disk without a table, which is the disk.
-fn filler(drafted: &Drafted) -> Option<usize> {
+pub(super) fn filler(drafted: &Drafted) -> Option<usize> {
     let position = |wanted: &dyn Fn(&PartitionSpec) -> bool| drafted.drafts.iter().position(|draft| wanted(&draft.spec));
     position(&|spec| spec.size == PartitionSize::Fill)
         .or_else(|| position(&|spec| spec.is_root() && spec.size == PartitionSize::Auto))
@@ -196,8 +203,14 @@ fn filler(drafted: &Drafted) -> Option<usize> {
 }
 
 /// What the table takes at the end of a disk, which does not depend on the disk's size.
-fn tail_bytes(drafted: &Drafted) -> Result<u64> {
+pub(super) fn tail_bytes(drafted: &Drafted) -> Result<u64> {
     Ok(GIB - partition::usable_bytes(drafted.spec.table, drafted.spec.sector_bytes, GIB)?.end)
+}
+
+/// Free space that somebody asked for in a partition; what is asked of the disk is meant for the one that fills it.
+pub(super) fn free_asked_of(drafted: &Drafted, at: usize) -> Option<u64> {
+    let of_disk = drafted.spec.free.filter(|_| filler(drafted) == Some(at));
+    drafted.drafts[at].spec.free.or(of_disk).map(Size::as_bytes)
 }
 
 /// What is left of a disk behind the partitions whose sizes are known.
@@ -215,8 +228,7 @@ struct Rest<'a> {
 impl Rest<'_> {
     /// Free space that somebody asked for, which an exact size must have too.
     fn free_asked(&self) -> Option<u64> {
-        let draft = &self.drafted.drafts[self.filler?];
-        draft.spec.free.or(self.drafted.spec.free).map(Size::as_bytes)
+        free_asked_of(self.drafted, self.filler?)
     }
 
     /// The end of the last partition on a disk of `disk_bytes`.
@@ -305,7 +317,7 @@ impl Rest<'_> {
 }
 
 /// How much of `free_bytes` a filesystem lacks; `None` where it has them.
-fn shortage(planned: Option<&Planned>, free_bytes: u64) -> Option<u64> {
+pub(super) fn shortage(planned: Option<&Planned>, free_bytes: u64) -> Option<u64> {
     free_bytes.checked_sub(planned?.summary.free_bytes).filter(|short| *short > 0)
 }
 
@@ -357,7 +369,7 @@ fn auto_size(drafted: &Drafted, draft: &Draft, tree: &Arc<Tree>, offset_bytes: u
     grow_until_free(first, PARTITION_ALIGN_BYTES, free, |size_bytes| plan(Asked::Exact { size_bytes, free_bytes: free }))
 }
 
-fn plan_filesystem(drafted: &Drafted, draft: &Draft, tree: &Arc<Tree>, asked: Asked, offset_bytes: u64) -> Result<Option<Planned>> {
+pub(super) fn plan_filesystem(drafted: &Drafted, draft: &Draft, tree: &Arc<Tree>, asked: Asked, offset_bytes: u64) -> Result<Option<Planned>> {
     let options = match &draft.filesystem {
         Filesystem::None if tree.entry_count() > 0 => {
             return Err(Error::invalid(format!("partition {} ({}) has contents but no filesystem", draft.number, draft.spec.partition_type)));
@@ -381,6 +393,7 @@ fn ext4_options(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings, asked
         Asked::Minimum { free_bytes } => ext4::SizeRequest::Minimum { free_bytes },
     };
     options.label = ext4_label(draft, settings).into_bytes();
+    options.parent = draft.parent.as_ref().and_then(|parent| parent.ext4.clone()).filter(|_| !drafted.spec.repack);
     options.journal = settings.journal;
     options.lazy_inode_tables = settings.lazy_inode_tables;
     options.features = settings.features;

@@ -7,18 +7,18 @@
 //! ```
 //! Pure but for the heads of kernels and loaders, which say for which architecture the disk is.
 
-use super::Disk;
-use super::label;
+use super::parent::ParentPartition;
 use super::place::{identities, place};
 use super::spec::{BootMode, DEFAULT_FREE, DiskSize, DiskSpec, Filesystem, FilesystemKind, PartitionSize, PartitionSpec};
+use super::{Disk, keep, label};
 use crate::boot::{self, Architecture};
 use crate::content::ContentStore;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fs::ext4::Feature;
+use crate::fs::ext4::{self, Feature};
 use crate::guid::Guid;
 use crate::labels::FileContexts;
 use crate::partition::TableKind;
-use crate::report::BootSummary;
+use crate::report::{BootSummary, PartitionSummary};
 use crate::source::{self, Source, SourceDisk};
 use crate::tree::{Metadata, NewNode, Timestamp, Tree, TreeBuilder};
 use std::path::PathBuf;
@@ -31,6 +31,8 @@ pub(super) struct Draft {
     pub(super) guid: Guid,
     pub(super) filesystem: Filesystem,
     pub(super) tree: Option<Tree>,
+    /// The parent's partition that this one is.
+    pub(super) parent: Option<ParentPartition>,
 }
 
 /// Everything that is decided before sizes.
@@ -102,7 +104,9 @@ fn check(spec: &DiskSpec) -> Result<()> {
 /// Collects sources, decides whether the disk boots, and gives partitions their numbers and identifiers.
 fn draft(mut spec: DiskSpec) -> Result<Drafted> {
     let mut partitions = std::mem::take(&mut spec.partitions);
-    let mut gathered = Gathered { inputs: std::mem::take(&mut spec.inputs), ..Gathered::default() };
+    let mut notes = Vec::new();
+    keep::inherit(&mut spec, &mut notes)?;
+    let mut gathered = Gathered { inputs: std::mem::take(&mut spec.inputs), notes, ..Gathered::default() };
     let root_source = partitions.iter().find(|partition| partition.is_root()).and_then(|partition| partition.source.as_ref()).or(spec.root.as_ref());
     let kept = root_source.and_then(|source| source.disk.clone());
     let mut root = spec.root.take().map(|source| gathered.add(source)).transpose()?;
@@ -122,6 +126,8 @@ fn draft(mut spec: DiskSpec) -> Result<Drafted> {
         partitions = default_partitions(architecture.is_some(), spec.table);
         trees = partitions.iter().map(|_| None).collect();
     }
+    let parents = keep::matched(&spec, &mut partitions, architecture.or(spec.boot.architecture));
+    keep::keep_identifiers(&mut spec, &mut partitions, &parents);
     if let Some(kept) = kept.filter(|_| spec.seed.is_none()) {
         keep_identifiers(&mut spec, &mut partitions, &kept);
     }
@@ -137,7 +143,7 @@ fn draft(mut spec: DiskSpec) -> Result<Drafted> {
     }
     let labels = label::load(&partitions, &mut gathered.inputs)?;
     let seed = seed(&spec, &partitions, &labels, &trees);
-    let drafts = number(partitions, trees, spec.table, seed);
+    let drafts = number(partitions.into_iter().zip(parents), trees, spec.table, seed);
     let Gathered { store, sources, notes, inputs } = gathered;
     let architecture_asked = spec.boot.architecture;
     Ok(Drafted {
@@ -171,29 +177,36 @@ fn keep_identifiers(spec: &mut DiskSpec, partitions: &mut [PartitionSpec], kept:
             Some(esp) if partition.is_esp() => esp,
             _ => continue,
         };
-        partition.guid = partition.guid.or(from.guid);
-        partition.label = partition.label.take().or_else(|| from.label.clone().filter(|label| !label.is_empty()));
-        let Some(old) = &from.filesystem else { continue };
-        let mut filesystem = partition.filesystem.take().unwrap_or_else(|| FilesystemKind::usual_for(&partition.partition_type).into());
-        match &mut filesystem {
-            Filesystem::Ext4(settings) => {
-                settings.uuid = settings.uuid.or(old.uuid.parse().ok());
-                // A label that is no text is shown escaped, which is not what it is.
-                settings.label = settings.label.take().or_else(|| (!old.label.contains('\\')).then(|| old.label.clone()));
-            }
-            Filesystem::Fat(settings) => {
-                settings.volume_id = settings.volume_id.or(old.uuid.parse().ok());
-                settings.label = settings.label.take().or_else(|| Some(old.label.clone()).filter(|label| fits_fat(label)));
-            }
-            Filesystem::None => {}
-        }
-        partition.filesystem = Some(filesystem);
+        keep_partition(partition, from, None);
     }
+}
+
+/// Gives a partition and its filesystem the identifiers and labels of an older one, where they are not given others.
+pub(super) fn keep_partition(partition: &mut PartitionSpec, from: &PartitionSummary, hash_seed: Option<Guid>) {
+    partition.guid = partition.guid.or(from.guid);
+    partition.label = partition.label.take().or_else(|| from.label.clone().filter(|label| !label.is_empty()));
+    let Some(old) = &from.filesystem else { return };
+    let mut filesystem = partition.filesystem.take().unwrap_or_else(|| FilesystemKind::usual_for(&partition.partition_type).into());
+    match &mut filesystem {
+        Filesystem::Ext4(settings) => {
+            settings.uuid = settings.uuid.or(old.uuid.parse().ok());
+            settings.hash_seed = settings.hash_seed.or(hash_seed);
+            // A label that is no text is shown escaped, which is not what it is.
+            let fits = |label: &String| !label.contains('\\') && label.len() <= ext4::LABEL_MAX_BYTES;
+            settings.label = settings.label.take().or_else(|| Some(old.label.clone()).filter(fits));
+        }
+        Filesystem::Fat(settings) => {
+            settings.volume_id = settings.volume_id.or(old.uuid.parse().ok());
+            settings.label = settings.label.take().or_else(|| Some(old.label.clone()).filter(|label| fits_fat(label)));
+        }
+        Filesystem::None => {}
+    }
+    partition.filesystem = Some(filesystem);
 }
 
 /// Whether a label that a FAT has is one that is written here.
 fn fits_fat(label: &str) -> bool {
-    !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b" -_".contains(&byte))
+    !label.is_empty() && label.len() <= 11 && label.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b" -_".contains(&byte))
 }
 
 /// All sources of a disk in one content store.
@@ -273,10 +286,11 @@ fn seed(spec: &DiskSpec, partitions: &[PartitionSpec], labels: &[Option<Arc<File
 }
 
 /// Gives every partition its number, its filesystem and its GUID.
-fn number(partitions: Vec<PartitionSpec>, trees: Vec<Option<Tree>>, table: TableKind, seed: Guid) -> Vec<Draft> {
-    let mut taken: Vec<u32> = partitions.iter().filter_map(|partition| partition.number).collect();
+fn number(partitions: impl Iterator<Item = (PartitionSpec, Option<ParentPartition>)>, trees: Vec<Option<Tree>>, table: TableKind, seed: Guid) -> Vec<Draft> {
+    let partitions: Vec<_> = partitions.collect();
+    let mut taken: Vec<u32> = partitions.iter().filter_map(|(partition, _)| partition.number).collect();
     let mut drafts = Vec::with_capacity(partitions.len());
-    for (mut spec, tree) in partitions.into_iter().zip(trees) {
+    for ((mut spec, parent), tree) in partitions.into_iter().zip(trees) {
         let number = match spec.number {
             Some(number) => number,
             None if table == TableKind::None => 0,
@@ -288,7 +302,7 @@ fn number(partitions: Vec<PartitionSpec>, trees: Vec<Option<Tree>>, table: Table
         };
         let filesystem = spec.filesystem.take().unwrap_or_else(|| FilesystemKind::usual_for(&spec.partition_type).into());
         let guid = spec.guid.unwrap_or_else(|| Guid::derive(seed, &format!("partition {number}")));
-        drafts.push(Draft { spec, number, guid, filesystem, tree });
+        drafts.push(Draft { spec, number, guid, filesystem, tree, parent });
     }
     drafts
 }

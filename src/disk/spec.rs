@@ -1,6 +1,6 @@
 //! What is wanted of a disk.
 
-use super::Disk;
+use super::{Disk, Parent};
 use crate::boot;
 use crate::error::{Error, Result};
 use crate::fs::{ext4, fat};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The build's own time where nobody gives one: 2000-01-01T00:00:00Z, which FAT and VHD can hold.
 pub const DEFAULT_EPOCH: Timestamp = Timestamp::from_seconds(946_684_800);
@@ -332,6 +333,10 @@ pub struct DiskSpec {
     pub inputs: Vec<PathBuf>,
     /// What was taken out of the tree before ([`crate::clean`]), for the report.
     pub removed: Vec<String>,
+    /// The earlier version to stay close to: identifiers, times, sizes and places are its, where nobody asks for others.
+    pub parent: Option<Arc<Parent>>,
+    /// Place files as if there were no parent; all else stays its.
+    pub repack: bool,
 }
 
 impl DiskSpec {
@@ -356,6 +361,8 @@ impl DiskSpec {
             boot: boot::Options::default(),
             inputs: Vec::new(),
             removed: Vec::new(),
+            parent: None,
+            repack: false,
         }
     }
 
@@ -397,6 +404,32 @@ impl DiskSpec {
     pub fn epoch(mut self, epoch: Timestamp) -> Self {
         self.epoch = epoch;
         self
+    }
+
+    /// Stays close to an earlier version.
+    ///
+    /// ```no_run
+    /// use rootvol::disk::Parent;
+    /// let tree = rootvol::source::open("rootfs.tar")?;
+    /// let next = rootvol::DiskSpec::bootable(tree).name("web").parent(Parent::open("web-1.vhd.report.json")?).plan()?;
+    /// # Ok::<(), rootvol::Error>(())
+    /// ```
+    #[must_use]
+    pub fn parent(mut self, parent: impl Into<Arc<Parent>>) -> Self {
+        self.parent = Some(parent.into());
+        self
+    }
+
+    /// Places files afresh although there is a parent.
+    #[must_use]
+    pub fn repack(mut self, repack: bool) -> Self {
+        self.repack = repack;
+        self
+    }
+
+    /// The build's own time: the parent's where there is one that tells it.
+    pub(crate) fn own_time(&self) -> Timestamp {
+        self.parent.as_ref().and_then(|parent| parent.epoch()).unwrap_or(self.epoch)
     }
 
     /// Decides where everything lies. Reads the heads of kernels and loaders; writes nothing.

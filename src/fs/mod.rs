@@ -45,6 +45,8 @@ pub struct Planned {
     pub summary: FilesystemSummary,
     /// What the filesystem does not keep of the tree.
     pub notes: Vec<String>,
+    /// The same layout as what it is, where it is ext4: a later version can stay close to it ([`ext4::Ext4Layout::as_parent`]).
+    pub ext4: Option<Arc<ext4::Ext4Layout>>,
 }
 
 /// Plans `tree` into a filesystem. Does no I/O.
@@ -54,12 +56,12 @@ pub struct Planned {
 pub fn plan(tree: &Arc<Tree>, options: &Options) -> Result<Planned> {
     Ok(match options {
         Options::Ext4(options) => {
-            let layout = ext4::plan(Arc::clone(tree), options)?;
-            Planned { summary: layout.summary(), notes: layout.notes(), layout: Arc::new(layout) }
+            let layout = Arc::new(ext4::plan(Arc::clone(tree), options)?);
+            Planned { summary: layout.summary(), notes: layout.notes(), ext4: Some(Arc::clone(&layout)), layout }
         }
         Options::Fat(options) => {
             let layout = fat::plan(Arc::clone(tree), options)?;
-            Planned { summary: layout.summary(), notes: layout.notes().to_vec(), layout: Arc::new(layout) }
+            Planned { summary: layout.summary(), notes: layout.notes().to_vec(), layout: Arc::new(layout), ext4: None }
         }
     })
 }

@@ -4,7 +4,7 @@ use super::Recipe;
 use super::sections::{BootSection, FileKind, FileSection, PartitionSection};
 use crate::clean::{self, Cleaned, Removed};
 use crate::content::MemoryContents;
-use crate::disk::{DEFAULT_EPOCH, DiskSpec, Filesystem, FilesystemKind, PartitionSpec};
+use crate::disk::{DEFAULT_EPOCH, DiskSpec, Filesystem, FilesystemKind, Parent, PartitionSpec};
 use crate::error::{Error, Result};
 use crate::source::{self, Source};
 use crate::tree::{Metadata, NewNode, Timestamp, TreeBuilder, Xattr};
@@ -33,6 +33,8 @@ impl Recipe {
         let epoch = given.epoch.or(self.epoch).map_or(DEFAULT_EPOCH, Timestamp::from_seconds);
         let mut spec = DiskSpec::new(given.root).epoch(epoch);
         spec.name.clone_from(&self.name);
+        spec.parent = self.parent.as_ref().map(|path| Parent::open(path).map(Arc::new)).transpose()?;
+        spec.repack = self.repack;
         spec.version.clone_from(&self.version);
         spec.seed = self.seed;
         spec.table = self.disk.table;
@@ -60,7 +62,7 @@ impl Recipe {
         if self.files.is_empty() && self.clean.is_none() {
             return Ok(());
         }
-        let epoch = spec.epoch;
+        let epoch = spec.own_time();
         let of_partitions = spec.partitions.iter_mut().filter(|partition| partition.source.is_some());
         let mut candidates: Vec<&mut PartitionSpec> = of_partitions.collect();
         let place = match candidates.iter().position(|partition| partition.is_root()) {

@@ -33,6 +33,9 @@ fn check(recipe: &Recipe) -> Checked {
         check_name(key, text.as_deref())?;
     }
     check_time(&[&"epoch"], recipe.epoch)?;
+    if recipe.repack && recipe.parent.is_none() {
+        return Err(Problem::at(&[&"repack"], "files are placed afresh of a parent alone: `repack` (--repack) goes with `parent` (--parent)".to_owned()));
+    }
     check_disk(&recipe.disk)?;
     check_partitions(recipe)?;
     if let Some(boot) = &recipe.boot {

@@ -69,6 +69,9 @@ fn read(path: &Path) -> Result<String> {
 }
 
 fn resolve_all(recipe: &mut Recipe, places: &Places) -> Result<(), Problem> {
+    if let Some(parent) = &mut recipe.parent {
+        *parent = places.resolve(parent).map_err(|message| Problem::at(&[&"parent"], message))?;
+    }
     for (index, partition) in recipe.partitions.iter_mut().enumerate() {
         for (number, source) in partition.source.iter_mut().enumerate() {
             *source = places.resolve(source).map_err(|message| Problem::at(&[&"partition", &index, &"source", &number], message))?;

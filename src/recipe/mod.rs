@@ -38,6 +38,7 @@ use crate::error::{Error, Result};
 use crate::guid::Guid;
 use crate::manifest::AmiChoices;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// What a build is told. `Recipe::default()` says nothing: a GPT, sizes by need.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,12 @@ pub struct Recipe {
     /// The build's own time, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
+    /// The earlier version to stay close to: its report, its layout or the image itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<PathBuf>,
+    /// `true`: place files as if there were no parent; identifiers, times and sizes stay its.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repack: bool,
     /// `clean = true`, or `[clean]`: what is taken out of the root's tree before files are laid over it.
     #[serde(skip_serializing_if = "Option::is_none", with = "values::clean")]
     pub clean: Option<CleanOptions>,

@@ -11,7 +11,7 @@
 //!
 //! A parent comes from an image or a file that anybody may have made: [`Parent::check`] says whether it can be true.
 
-use super::format::FIRST_INO;
+use super::format::{FIRST_INO, ROOT_INO};
 use super::layout::Ext4Layout;
 use super::numbers::LOST_FOUND;
 use crate::error::{Error, Result};
@@ -94,11 +94,14 @@ impl Parent {
     /// Whether all of it can be true of one filesystem.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Corrupt`]: lists that do not go with the tree, an inode that two nodes have, runs that overlap, are out of
+    /// [`crate::ErrorKind::Corrupt`]: lists that do not go with the tree, an inode that is reserved or that two nodes have, runs that overlap, are out of
     /// order or lie outside of the filesystem.
     pub fn check(&self) -> Result<()> {
         if self.inodes.len() != self.tree.node_count() {
             return Err(Error::corrupt(format!("{} inodes for {} entries of the earlier version", self.inodes.len(), self.tree.node_count())));
+        }
+        if let Some(ino) = self.inodes.iter().enumerate().find_map(|(node, ino)| (!may_have(node, *ino)).then_some(*ino)) {
+            return Err(Error::corrupt(format!("an entry of the earlier version has inode {ino}, which is reserved")));
         }
         let mut inodes: Vec<u32> = self.inodes.iter().copied().filter(|ino| *ino > 0).collect();
         inodes.sort_unstable();
@@ -124,6 +127,11 @@ impl Parent {
             None => Ok(()),
         }
     }
+}
+
+/// Whether the node at this place of a tree may have this inode; 0 is none.
+pub(super) fn may_have(node: usize, ino: u32) -> bool {
+    if node == NodeId::ROOT.index() { matches!(ino, 0 | ROOT_INO) } else { ino == 0 || ino >= FIRST_INO }
 }
 
 /// A tree of the paths and kinds of another, with the numbers that the other's nodes have there.

@@ -1,7 +1,7 @@
 //! A filesystem that was read as what a new version stays close to.
 
 use super::super::format::Superblock;
-use super::super::parent::{Parent, ParentRun, ParentRunKind, Paths, arrange};
+use super::super::parent::{Parent, ParentRun, ParentRunKind, Paths, arrange, may_have};
 use super::claims::About;
 use super::volume;
 use crate::content::ReadAt;
@@ -24,7 +24,7 @@ impl Parent {
         let (tree, new) = Paths::of(&read.tree)?.freeze(None)?;
         let mut inodes = vec![0; tree.node_count()];
         for (node, ino) in new.iter().zip(&read.inodes) {
-            if let Some(place) = inodes.get_mut(node.index()) {
+            if let Some(place) = inodes.get_mut(node.index()).filter(|_| may_have(node.index(), *ino)) {
                 *place = *ino;
             }
         }
