@@ -10,6 +10,7 @@
 
 mod existing;
 mod label;
+mod order;
 mod place;
 mod plan;
 mod reader;

@@ -3,17 +3,20 @@
 //! ```text
 //! sources ─► one content store, trees ─► mended, boot files laid in, mount points taken out     gather, boot
 //!                                    ─► labelled                                               label
+//! the boot order ─► its part of each filesystem                                                order
 //!         ─► each filesystem planned ─► sizes ─► places ─► partition table ─► Disk               place
 //! ```
 //! Pure but for the heads of kernels and loaders, which say for which architecture the disk is.
 
 use super::Disk;
 use super::label;
+use super::order;
 use super::place::{identities, place};
 use super::spec::{BootMode, DEFAULT_FREE, DiskSize, DiskSpec, Filesystem, FilesystemKind, PartitionSize, PartitionSpec};
 use crate::boot::{self, Architecture};
 use crate::content::ContentStore;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fs::OrderedPath;
 use crate::fs::ext4::Feature;
 use crate::guid::Guid;
 use crate::labels::FileContexts;
@@ -31,6 +34,8 @@ pub(super) struct Draft {
     pub(super) guid: Guid,
     pub(super) filesystem: Filesystem,
     pub(super) tree: Option<Tree>,
+    /// What of it is read first at boot.
+    pub(super) order: Vec<OrderedPath>,
 }
 
 /// Everything that is decided before sizes.
@@ -68,6 +73,7 @@ pub(super) fn plan(spec: DiskSpec) -> Result<Disk> {
     label::complete(&mut drafted)?;
     take_mount_points(&mut drafted)?;
     label::apply(&mut drafted)?;
+    order::split(&mut drafted)?;
     place(drafted)
 }
 
@@ -288,7 +294,7 @@ fn number(partitions: Vec<PartitionSpec>, trees: Vec<Option<Tree>>, table: Table
         };
         let filesystem = spec.filesystem.take().unwrap_or_else(|| FilesystemKind::usual_for(&spec.partition_type).into());
         let guid = spec.guid.unwrap_or_else(|| Guid::derive(seed, &format!("partition {number}")));
-        drafts.push(Draft { spec, number, guid, filesystem, tree });
+        drafts.push(Draft { spec, number, guid, filesystem, tree, order: Vec::new() });
     }
     drafts
 }
