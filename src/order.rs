@@ -321,8 +321,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let many: Vec<Range<u64>> = (0..2500).map(|at| at * 10..at * 10 + 5).collect();
-        let entries =
-            [entry("/", &[]), entry("/many", &many), entry("/none", &[0..0]), OrderedPath { path: b"/x\n\t\r \xff#".to_vec(), ranges: vec![3..9] }, entry("/#", &[])];
+        let entries = [
+            entry("/", &[]),
+            entry("/many", &many),
+            entry("/none", &[0..0]),
+            OrderedPath { path: b"/x\n\t\r \xff#".to_vec(), ranges: vec![3..9] },
+            entry("/#", &[]),
+        ];
         let order = BootOrder::new(entries.clone()).unwrap();
         assert_eq!(order.entries(), entries);
         let mut text = Vec::new();

@@ -255,7 +255,9 @@ fn write_touched(f: &mut fmt::Formatter<'_>, touched: &[(u64, u64)]) -> fmt::Res
         }
         line += &run;
     }
-    if lines.len() == LINES_SHOWN { line = "        … (--json has all)".to_owned() };
+    if lines.len() == LINES_SHOWN {
+        line = "        … (--json has all)".to_owned()
+    };
     lines.push(line);
     writeln!(f, "{}", lines.join("\n"))
 }

@@ -66,12 +66,25 @@ pub(super) struct Inodes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Owner {
     /// Contents of a file, entries of a directory, the target of a link.
-    Data { area: usize, node: NodeId },
+    Data {
+        area: usize,
+        node: NodeId,
+    },
     /// What a node needs beside.
-    About { area: usize, node: NodeId, what: &'static str },
-    Structure { area: usize, what: &'static str, group: Option<u32> },
+    About {
+        area: usize,
+        node: NodeId,
+        what: &'static str,
+    },
+    Structure {
+        area: usize,
+        what: &'static str,
+        group: Option<u32>,
+    },
     /// A partition without a filesystem that is known here.
-    Unknown { area: usize },
+    Unknown {
+        area: usize,
+    },
     Table,
     /// On the disk, and nobody's.
     Free,
@@ -331,10 +344,7 @@ impl ImageMap {
 
 /// Whether an error concerns one filesystem and leaves the rest alone.
 fn local(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::LimitExceeded | ErrorKind::TooSmall { .. } | ErrorKind::InvalidInput
-    )
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::LimitExceeded | ErrorKind::TooSmall { .. } | ErrorKind::InvalidInput)
 }
 
 fn by_offset(partitions: &[PartitionSummary]) -> Vec<&PartitionSummary> {
@@ -369,9 +379,7 @@ impl Area {
                 told(base + at..base + piece.start, Owner::Free, 0);
             }
             let (owner, offset) = match place.owner {
-                PlaceOwner::Data { node, offset_bytes } => {
-                    (Owner::Data { area: number, node }, offset_bytes.saturating_add(piece.start - place.range.start))
-                }
+                PlaceOwner::Data { node, offset_bytes } => (Owner::Data { area: number, node }, offset_bytes.saturating_add(piece.start - place.range.start)),
                 PlaceOwner::About { node, what } => (Owner::About { area: number, node, what }, 0),
                 PlaceOwner::Structure { what, group } => (Owner::Structure { area: number, what, group }, 0),
             };

@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn cells_say_what_was_read() {
-        for (used, used_read, read, shown) in [(0, 0, 0, '.'), (9, 0, 0, 'o'), (9, 3, 3, '+'), (9, 9, 9, '#'), (9, 9, 12, '#'), (0, 0, 5, '+'), (9, 0, 5, '+')] {
+        for (used, used_read, read, shown) in [(0, 0, 0, '.'), (9, 0, 0, 'o'), (9, 3, 3, '+'), (9, 9, 9, '#'), (9, 9, 12, '#'), (0, 0, 5, '+'), (9, 0, 5, '+')]
+        {
             assert_eq!(Cell { used, used_read, read }.character(), shown);
         }
     }

@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn plain_lines_are_read() {
         assert_eq!(first("# offset length\n\n 4096 512\n0x2000\t0x200\n4096 100\n"), [(String::new(), 3, vec![4096..4608, 8192..8704])]);
-        for text in ["", "hello\n", "1 2 3\n", "1\n", "-1 5\n", "+1 5\n", "1.5 5\n", "ff 1\n", "0x 1\n", "18446744073709551616 1\n", "18446744073709551615 2\n"] {
+        for text in ["", "hello\n", "1 2 3\n", "1\n", "-1 5\n", "+1 5\n", "1.5 5\n", "ff 1\n", "0x 1\n", "18446744073709551616 1\n", "18446744073709551615 2\n"]
+        {
             let error = Trace::read(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains("no read is in the trace"), "{text:?}: {error}");
         }
