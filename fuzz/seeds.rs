@@ -338,6 +338,13 @@ fn texts(save: &Save<'_>) {
     save("layout", "packed", &layout);
     save("layout", "text", &text);
     save("report", "blocks", b"{\"index\":0,\"state\":\"data\",\"checksum\":\"B4VNL+8peroGuoFoXmYMMy2VN+3YXV0YXVRqkn0w2q0=\"}\n{\"index\":1,\"count\":3,\"state\":\"zero\"}\n{\"index\":4,\"count\":12,\"state\":\"unused\"}\n");
+    save("trace", "order", b"# first\n/bin/sh\t0+4096,65536+4464\n/lib\t-\n/usr/lib/libc.so\n/\\x09\n");
+    save("trace", "plain", b"1048576 4096\n0x102000 0x1000\n0 512\n");
+    save(
+        "trace",
+        "qemu",
+        b"blk_co_preadv blk 0xa1 bs 0xb1 offset 0 bytes 3653632 flags 0x0\n9@1.5:blk_co_preadv blk 0xa2 bs 0xb2 offset 1048576 bytes 4096 flags 0x0\n",
+    );
     save("report", "slice", b"{\"index\":7,\"count\":3,\"state\":\"zero\"}\n");
 }
 

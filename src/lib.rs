@@ -34,6 +34,7 @@
 //! | [`format`](mod@format), [`output`] | raw and VHD images; files that appear when they are whole, pipes, devices |
 //! | [`report`], [`manifest`] | what was made, as plain data; the documents that AWS takes, each made of a report |
 //! | [`inspect`] | what is in an image |
+//! | [`order`], [`trace`] | what is read first at boot, and how that is learnt from traces of block reads |
 //! | [`initramfs`] | what lies in an initramfs, read as the kernel unpacks it |
 //! | [`uefi`] | the UEFI variables of an AMI: Secure Boot's keys |
 //! | [`recipe`], [`build`] | `image.toml`; an image with its companions |
@@ -63,12 +64,14 @@ pub mod layout;
 pub mod lint;
 pub mod listing;
 pub mod manifest;
+pub mod order;
 pub mod output;
 pub mod partition;
 pub mod recipe;
 pub mod report;
 pub mod source;
 pub mod stream;
+pub mod trace;
 pub mod tree;
 pub mod uefi;
 pub mod units;

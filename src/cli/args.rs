@@ -47,6 +47,11 @@ pub(super) enum Command {
     Convert(ConvertArgs),
     /// Compute the block checksums of an image and their aggregate, as the EBS direct API takes them.
     Checksum(ChecksumArgs),
+    /// Learn from traces of block reads what an image reads at boot, and write it as the file that `build --boot-order` takes.
+    BootOrder(super::trace::BootOrderArgs),
+    /// Say what a boot costs on a volume made from a snapshot: which blocks of 512 KiB a trace touches, how few would do, what caused
+    /// the rest.
+    FirstBoot(super::trace::FirstBootArgs),
     /// Show and make UEFI data: the UEFI variables of an AMI, with Secure Boot's keys.
     UefiData {
         #[command(subcommand)]
@@ -109,6 +114,9 @@ pub(super) struct ImageArgs {
     /// Boot loader's file in the tree, in place of the one that is found.
     #[arg(long, value_name = "PATH")]
     pub(super) loader_path: Option<String>,
+    /// What is read first at boot, as `rootvol boot-order` writes it: it lies together, in this order.
+    #[arg(long, value_name = "FILE")]
+    pub(super) boot_order: Option<PathBuf>,
     /// Partition table: gpt, mbr or none.
     #[arg(long)]
     pub(super) table: Option<TableKind>,
@@ -458,6 +466,7 @@ impl ImageArgs {
             boot.initramfs = initramfs.clone();
         }
         set(&mut boot.loader_path, self.loader_path.clone());
+        set(&mut boot.order, self.boot_order.clone());
         recipe.boot = Some(boot);
         let mut ami = recipe.ami.take();
         if self.architecture.is_some() || self.bucket.is_some() || self.key.is_some() {

@@ -16,6 +16,7 @@ mod progress;
 mod show;
 mod signals;
 mod source;
+mod trace;
 mod uefi;
 mod verify;
 
@@ -49,6 +50,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Verify(args) => verify::verify(&args, &signals),
         Command::Lint(args) => lint::lint(&args, &signals),
         Command::Convert(args) => convert::convert(&args, &signals).map(|()| Exit::Done),
+        Command::BootOrder(args) => trace::boot_order(&args).map(|()| Exit::Done),
+        Command::FirstBoot(args) => trace::first_boot(&args).map(|()| Exit::Done),
         Command::UefiData { command } => uefi::run(&command).map(|()| Exit::Done),
         Command::Checksum(args) => checksum::checksum(&args, &signals).map(|()| Exit::Done),
         Command::Manifest(args) => manifest::manifest(&args),

@@ -11,6 +11,7 @@
 mod existing;
 mod keep;
 mod label;
+mod order;
 mod parent;
 mod place;
 mod plan;

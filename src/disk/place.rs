@@ -399,6 +399,7 @@ fn ext4_options(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings, asked
     options.features = settings.features;
     options.blocks_per_group = settings.blocks_per_group;
     options.reserved_owner = settings.reserved_owner.unwrap_or_default();
+    options.order.clone_from(&draft.order);
     options.preallocate = settings.preallocate.iter().map(|path| path.as_bytes().to_vec()).collect();
     options.inodes = settings.inodes;
     options.bytes_per_inode = settings.bytes_per_inode;
@@ -424,6 +425,7 @@ fn fat_options(drafted: &Drafted, draft: &Draft, settings: &FatSettings, asked: 
     };
     options.label = settings.label.clone().unwrap_or_else(|| if draft.spec.is_esp() { "ESP".into() } else { String::new() });
     options.kind = settings.kind;
+    options.order.clone_from(&draft.order);
     options.cluster_bytes = settings.cluster_bytes;
     options.sector_bytes = drafted.spec.sector_bytes;
     options.hidden_sectors = u32::try_from(offset_bytes / u64::from(drafted.spec.sector_bytes)).unwrap_or(0);

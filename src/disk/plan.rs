@@ -3,6 +3,7 @@
 //! ```text
 //! sources ─► one content store, trees ─► mended, boot files laid in, mount points taken out     gather, boot
 //!                                    ─► labelled                                               label
+//! the boot order ─► its part of each filesystem                                                order
 //!         ─► each filesystem planned ─► sizes ─► places ─► partition table ─► Disk               place
 //! ```
 //! Pure but for the heads of kernels and loaders, which say for which architecture the disk is.
@@ -10,10 +11,11 @@
 use super::parent::ParentPartition;
 use super::place::{identities, place};
 use super::spec::{BootMode, DEFAULT_FREE, DiskSize, DiskSpec, Filesystem, FilesystemKind, PartitionSize, PartitionSpec};
-use super::{Disk, keep, label};
+use super::{Disk, keep, label, order};
 use crate::boot::{self, Architecture};
 use crate::content::ContentStore;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fs::OrderedPath;
 use crate::fs::ext4::{self, Feature};
 use crate::guid::Guid;
 use crate::labels::FileContexts;
@@ -33,6 +35,8 @@ pub(super) struct Draft {
     pub(super) tree: Option<Tree>,
     /// The parent's partition that this one is.
     pub(super) parent: Option<ParentPartition>,
+    /// What of it is read first at boot.
+    pub(super) order: Vec<OrderedPath>,
 }
 
 /// Everything that is decided before sizes.
@@ -70,6 +74,7 @@ pub(super) fn plan(spec: DiskSpec) -> Result<Disk> {
     label::complete(&mut drafted)?;
     take_mount_points(&mut drafted)?;
     label::apply(&mut drafted)?;
+    order::split(&mut drafted)?;
     place(drafted)
 }
 
@@ -302,7 +307,7 @@ fn number(partitions: impl Iterator<Item = (PartitionSpec, Option<ParentPartitio
         };
         let filesystem = spec.filesystem.take().unwrap_or_else(|| FilesystemKind::usual_for(&spec.partition_type).into());
         let guid = spec.guid.unwrap_or_else(|| Guid::derive(seed, &format!("partition {number}")));
-        drafts.push(Draft { spec, number, guid, filesystem, tree, parent });
+        drafts.push(Draft { spec, number, guid, filesystem, tree, parent, order: Vec::new() });
     }
     drafts
 }

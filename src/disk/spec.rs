@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::fs::{ext4, fat};
 use crate::guid::Guid;
 use crate::labels;
+use crate::order::BootOrder;
 use crate::partition::{PartitionType, TableKind};
 use crate::source::Source;
 use crate::text::{text_form, words};
@@ -329,6 +330,8 @@ pub struct DiskSpec {
     pub boot_mode: BootMode,
     /// How it boots.
     pub boot: boot::Options,
+    /// What is read first at boot, by the paths of the running system: it lies together, in this order.
+    pub boot_order: BootOrder,
     /// Files beside those of the sources that no output may replace, such as a recipe.
     pub inputs: Vec<PathBuf>,
     /// What was taken out of the tree before ([`crate::clean`]), for the report.
@@ -359,6 +362,7 @@ impl DiskSpec {
             free: None,
             boot_mode: BootMode::Auto,
             boot: boot::Options::default(),
+            boot_order: BootOrder::default(),
             inputs: Vec::new(),
             removed: Vec::new(),
             parent: None,

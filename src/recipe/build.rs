@@ -6,6 +6,7 @@ use crate::clean::{self, Cleaned, Removed};
 use crate::content::MemoryContents;
 use crate::disk::{DEFAULT_EPOCH, DiskSpec, Filesystem, FilesystemKind, Parent, PartitionSpec};
 use crate::error::{Error, Result};
+use crate::order::BootOrder;
 use crate::source::{self, Source};
 use crate::tree::{Metadata, NewNode, Timestamp, TreeBuilder, Xattr};
 use crate::units::u64_of;
@@ -27,7 +28,7 @@ impl Recipe {
     /// Opens the recipe's sources and says what disk is wanted.
     ///
     /// # Errors
-    /// Those of [`source::open_with`], naming the source; files that cannot be laid over the tree; what is not supported.
+    /// Those of [`source::open_with`], naming the source, and of [`BootOrder::open`]; files that cannot be laid over the tree; what is not supported.
     pub fn disk_spec(&self, given: Given) -> Result<DiskSpec> {
         self.check()?;
         let epoch = given.epoch.or(self.epoch).map_or(DEFAULT_EPOCH, Timestamp::from_seconds);
@@ -48,6 +49,10 @@ impl Recipe {
         }
         if let Some(section) = &self.boot {
             apply_boot(section, &mut spec);
+            if let Some(path) = &section.order {
+                spec.boot_order = BootOrder::open(path)?;
+                spec.inputs.push(path.clone());
+            }
         }
         if let Some(ami) = &self.ami {
             spec.boot.architecture = ami.architecture;

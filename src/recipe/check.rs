@@ -311,6 +311,11 @@ fn check_boot(boot: &BootSection) -> Checked {
     if boot.uki.is_some() && !matches!(boot.loader, LoaderChoice::Auto | LoaderChoice::Uki) {
         return at("uki", "a UKI is its own loader: it goes with `loader = \"uki\"`");
     }
+    if let Some(order) = &boot.order
+        && (order.as_os_str().is_empty() || order == Path::new("-") || order.as_os_str().as_encoded_bytes().contains(&0))
+    {
+        return at("order", "the path of a file was expected");
+    }
     if boot.cmdline.as_ref().is_some_and(|cmdline| cmdline.contains(char::is_control)) {
         return at("cmdline", "a command line has no line breaks and control characters");
     }

@@ -91,6 +91,9 @@ fn resolve_all(recipe: &mut Recipe, places: &Places) -> Result<(), Problem> {
             *source = places.resolve(source).map_err(|message| Problem::at(&[&"file", &index, &"source"], message))?;
         }
     }
+    if let Some(order) = recipe.boot.as_mut().and_then(|boot| boot.order.as_mut()) {
+        *order = places.resolve(order).map_err(|message| Problem::at(&[&"boot", &"order"], message))?;
+    }
     if let Some(ami) = &mut recipe.ami
         && let Some(path) = ami.uefi_data_file.take()
     {

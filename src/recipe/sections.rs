@@ -178,6 +178,9 @@ pub struct BootSection {
     /// The unified kernel image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uki: Option<String>,
+    /// The file with the boot order ([`crate::order`]): what is read first lies together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<PathBuf>,
 }
 
 /// `[[file]]`: one entry laid over the tree. What it is stands in exactly one of five keys; see [`FileSection::kind`].

@@ -1,10 +1,10 @@
 //! The other filesystems of a disk where its root mounts them: so that all of an image comes as one tree.
 
 use super::{DiskImage, Options, Source, of_filesystem, read_options};
-use crate::content::{Contents as _, MemoryContents};
+use crate::content::{Contents, MemoryContents};
 use crate::error::{Error, Result, escape};
 use crate::report::PartitionSummary;
-use crate::tree::{Metadata, NewNode, NodeId, NodeKind, TreeBuilder};
+use crate::tree::{Metadata, NewNode, NodeId, NodeKind, Tree, TreeBuilder};
 use crate::units::{ContentId, u64_of, usize_of};
 use std::sync::Arc;
 
@@ -13,20 +13,36 @@ const FSTAB_MAX_BYTES: u64 = 1 << 20;
 /// Where the ESP is mounted if fstab does not say it: the first of these directories that there is.
 const ESP_MOUNT_POINTS: [&str; 2] = ["boot/efi", "efi"];
 
+/// The EFI system partition of a disk whose root is partition `root`.
+fn esp_of(image: &DiskImage, root: u32) -> Option<&PartitionSummary> {
+    image.partitions().iter().find(|partition| partition.partition_type == "esp" && partition.number != root && partition.filesystem.is_some())
+}
+
+impl DiskImage {
+    /// Where the running system has the other partitions of the disk that hold a filesystem: numbers and paths (without the first
+    /// slash), a mount point above another one first. By the fstab(5) of `tree`, which was read from partition `root` with `contents`;
+    /// the ESP is at `boot/efi` or `efi` where that does not say it.
+    ///
+    /// # Errors
+    /// Those of reading the fstab.
+    pub fn mount_points(&self, root: u32, tree: &Tree, contents: &dyn Contents) -> Result<Vec<(u32, Vec<u8>)>> {
+        let mut mounts = of_fstab(self, root, tree, contents)?;
+        if let Some(esp) = esp_of(self, root).filter(|esp| mounts.iter().all(|(number, _)| *number != esp.number)) {
+            let place = ESP_MOUNT_POINTS.iter().find(|place| tree.resolve(place).is_some_and(|id| tree.node(id).is_directory()));
+            mounts.push((esp.number, place.unwrap_or(&ESP_MOUNT_POINTS[0]).as_bytes().to_vec()));
+        }
+        mounts.sort_by(|a, b| a.1.cmp(&b.1));
+        Ok(mounts)
+    }
+}
+
 /// Lays the filesystems of `image` over `source`, its partition `root`, where fstab(5) has them; the ESP also where it does not.
 pub(super) fn lay_over(image: &DiskImage, root: u32, source: Source, options: &Options) -> Result<Source> {
-    let mut mounts = of_fstab(image, root, &source)?;
-    let esp = image.partitions().iter().find(|partition| partition.partition_type == "esp" && partition.number != root && partition.filesystem.is_some());
-    if let Some(esp) = esp.filter(|esp| mounts.iter().all(|(number, _)| *number != esp.number)) {
-        let place = ESP_MOUNT_POINTS.iter().find(|place| source.tree.resolve(place).is_some_and(|id| source.tree.node(id).is_directory()));
-        mounts.push((esp.number, place.unwrap_or(&ESP_MOUNT_POINTS[0]).as_bytes().to_vec()));
-    }
+    let mounts = image.mount_points(root, &source.tree, &source.contents)?;
     if mounts.is_empty() {
         return Ok(source);
     }
-    // A mount point above another one first.
-    mounts.sort_by(|a, b| a.1.cmp(&b.1));
-    let esp = esp.map(|esp| esp.number);
+    let esp = esp_of(image, root).map(|esp| esp.number);
     let fstab = fstab_without(&source, image, |number| Some(number) != esp && mounts.iter().any(|(mounted, _)| *mounted == number))?;
     let Source { tree, mut contents, description, mut notes, paths, mut damage, mut unreadable, disk, .. } = source;
     let mut builder = TreeBuilder::from_tree(tree);
@@ -52,11 +68,11 @@ pub(super) fn lay_over(image: &DiskImage, root: u32, source: Source, options: &O
 }
 
 /// The root's fstab: its node and its text.
-fn read_fstab(source: &Source) -> Result<Option<(NodeId, Vec<u8>)>> {
-    let Some(id) = source.tree.resolve("etc/fstab") else { return Ok(None) };
-    let NodeKind::File(file) = source.tree.node(id).kind else { return Ok(None) };
+fn read_fstab(tree: &Tree, contents: &dyn Contents) -> Result<Option<(NodeId, Vec<u8>)>> {
+    let Some(id) = tree.resolve("etc/fstab") else { return Ok(None) };
+    let NodeKind::File(file) = tree.node(id).kind else { return Ok(None) };
     let mut text = vec![0; usize_of(file.length.min(FSTAB_MAX_BYTES))];
-    source.contents.read_exact_at(file.content, 0, &mut text)?;
+    contents.read_exact_at(file.content, 0, &mut text)?;
     Ok(Some((id, text)))
 }
 
@@ -74,8 +90,8 @@ fn mounted(image: &DiskImage, line: &[u8]) -> Option<(u32, Vec<u8>)> {
 }
 
 /// The partitions of this disk that fstab mounts, with their places; the first where one is mounted twice.
-fn of_fstab(image: &DiskImage, root: u32, source: &Source) -> Result<Vec<(u32, Vec<u8>)>> {
-    let Some((_, text)) = read_fstab(source)? else { return Ok(Vec::new()) };
+fn of_fstab(image: &DiskImage, root: u32, tree: &Tree, contents: &dyn Contents) -> Result<Vec<(u32, Vec<u8>)>> {
+    let Some((_, text)) = read_fstab(tree, contents)? else { return Ok(Vec::new()) };
     let mut mounts: Vec<(u32, Vec<u8>)> = Vec::new();
     for (number, place) in text.split(|byte| *byte == b'\n').filter_map(|line| mounted(image, line)) {
         if number != root && mounts.iter().all(|(other, _)| *other != number) {
@@ -90,7 +106,7 @@ type Fstab = (Vec<u8>, Metadata, Vec<u8>);
 
 /// The root's fstab with the lines that mount `gone` partitions as comments; `None` where there are none.
 fn fstab_without(source: &Source, image: &DiskImage, gone: impl Fn(u32) -> bool) -> Result<Option<Fstab>> {
-    let Some((id, text)) = read_fstab(source)? else { return Ok(None) };
+    let Some((id, text)) = read_fstab(&source.tree, &source.contents)? else { return Ok(None) };
     let mut changed = false;
     let mut lines: Vec<Vec<u8>> = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
