@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::layout::Layout;
 use crate::report::FilesystemSummary;
 use crate::tree::Tree;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Which filesystem, and how.
@@ -23,6 +24,16 @@ pub enum Options {
     Ext4(ext4::Options),
     /// FAT12, FAT16 or FAT32.
     Fat(fat::Options),
+}
+
+/// One entry of a boot order, of one filesystem: what is read, once all entries before it have been.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OrderedPath {
+    /// The path in the filesystem, as [`Tree::lookup`] takes it.
+    pub path: Vec<u8>,
+    /// The byte ranges that are read, ascending and disjoint; empty for all of the contents, one empty range (`0..0`) for none of them:
+    /// the inode alone.
+    pub ranges: Vec<Range<u64>>,
 }
 
 /// A planned filesystem.

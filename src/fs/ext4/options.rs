@@ -2,6 +2,7 @@
 
 use super::features::{Feature, Features};
 use crate::error::{Error, Result};
+use crate::fs::OrderedPath;
 use crate::guid::Guid;
 use crate::text::text_form;
 use crate::tree::Timestamp;
@@ -68,6 +69,8 @@ pub struct Options {
     /// Paths of files whose holes are allocated, as unwritten extents: they read as zero and are not uploaded, and writing into them
     /// later neither needs space nor parts the file (swap files, databases).
     pub preallocate: Vec<Vec<u8>>,
+    /// What is read first at boot, in this order.
+    pub order: Vec<OrderedPath>,
 }
 
 impl Options {
@@ -91,6 +94,7 @@ impl Options {
             epoch,
             lazy_inode_tables: false,
             preallocate: Vec::new(),
+            order: Vec::new(),
         }
     }
 

@@ -33,6 +33,7 @@ pub use plan::plan;
 pub use read::{probe, read};
 
 use crate::error::{Error, Result};
+use crate::fs::OrderedPath;
 use crate::text::{text_form, words};
 use crate::tree::Timestamp;
 use std::fmt;
@@ -117,6 +118,8 @@ pub struct Options {
     pub hidden_sectors: u32,
     /// The time of what no source has a time for: the label, and directories that no source named. Usual: 1980-01-01, the first that FAT has.
     pub epoch: Timestamp,
+    /// What is read first at boot, in this order.
+    pub order: Vec<OrderedPath>,
 }
 
 impl Options {
@@ -132,6 +135,7 @@ impl Options {
             sector_bytes: 512,
             hidden_sectors: 0,
             epoch: Timestamp::default(),
+            order: Vec::new(),
         }
     }
 }
