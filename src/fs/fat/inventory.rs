@@ -50,6 +50,10 @@ impl Item {
         }
     }
 
+    pub(super) fn is_directory(&self) -> bool {
+        matches!(self.kind, ItemKind::Directory { .. })
+    }
+
     /// Entries that the item takes in its directory.
     fn slots(&self) -> u64 {
         u64::from(self.name.long_entries) + 1
@@ -95,6 +99,16 @@ impl Inventory {
     pub(super) fn clusters(&self, shape: &Geometry) -> u64 {
         let first = usize::from(shape.kind != FatKind::Fat32);
         self.items[first..].iter().map(|item| item.clusters(shape.cluster_bytes)).sum()
+    }
+
+    /// The path of each item, no slash in front.
+    pub(super) fn paths(&self, tree: &Tree) -> Vec<Vec<u8>> {
+        let mut paths: Vec<Vec<u8>> = Vec::with_capacity(self.items.len());
+        for item in &self.items {
+            // A directory comes before what is in it.
+            paths.push(item.entry.map_or_else(Vec::new, |entry| join(paths[index_of(item.parent)].clone(), tree.name(&entry))));
+        }
+        paths
     }
 
     /// Bytes of all items without any rounding.

@@ -3,11 +3,15 @@
 use super::FatKind;
 use super::format::MEDIA_FIXED;
 use super::geometry::{FAT_COPIES, Geometry};
+use super::inventory::Inventory;
+use super::place::Chain;
 use crate::layout::{Layout, Segment};
 use crate::report::FilesystemSummary;
+use crate::tree::Tree;
 use crate::units::{u64_of, usize_of};
+use std::sync::Arc;
 
-/// A planned FAT volume. Memory: its directories and at most 64 bytes a file, whatever the size of the volume.
+/// A planned FAT volume. Memory: its directories and some 250 bytes a file, whatever the size of the volume.
 #[derive(Debug)]
 pub struct FatLayout {
     pub(super) size_bytes: u64,
@@ -18,16 +22,28 @@ pub struct FatLayout {
     pub(super) shape: Geometry,
     /// The sectors from 0 on.
     pub(super) boot: Vec<u8>,
-    /// The last cluster of every run, ascending. Every cluster below `next_free` is in a run.
-    pub(super) run_ends: Vec<u32>,
-    pub(super) next_free: u32,
+    /// Ascending; clusters in none are free.
+    pub(super) runs: Vec<Run>,
     pub(super) directories: DirectoryBytes,
+    pub(super) tree: Arc<Tree>,
+    pub(super) inventory: Inventory,
+    /// By item.
+    pub(super) chains: Vec<Chain>,
+}
+
+/// Neighbouring clusters of one directory or file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) first: u32,
+    pub(super) last: u32,
+    /// The cluster that follows on the last; 0 where the chain ends.
+    pub(super) next: u32,
 }
 
 /// The bytes of all directories without the zeros at their ends.
 #[derive(Debug, Default)]
 pub(super) struct DirectoryBytes {
-    /// (offset on the volume, position in `bytes`), ascending.
+    /// Of each piece (offset on the volume, position in `bytes`), ascending.
     pub(super) places: Vec<(u64, usize)>,
     pub(super) bytes: Vec<u8>,
 }
@@ -68,7 +84,7 @@ impl FatLayout {
         let unit = offset / u64_of(unit_bytes);
         let mut skip = usize_of(offset % u64_of(unit_bytes));
         let mut cluster = u32::try_from(unit * unit_entries).expect("segments of the FAT end at the last used cluster");
-        let mut run = self.run_ends.partition_point(|end| *end < cluster);
+        let mut run = self.runs.partition_point(|run| run.last < cluster);
         let mut done = 0;
         while done < out.len() {
             let mut value = self.entry(cluster, &mut run);
@@ -96,12 +112,14 @@ impl FatLayout {
             // Entry 0 has the media byte; entry 1 says that the volume was left in order (fatgen103, `ClnShutBitMask`).
             0 => end_of_chain & !0xff | u32::from(MEDIA_FIXED),
             1 => end_of_chain,
-            free if free >= self.next_free => 0,
-            last if self.run_ends.get(*run) == Some(&last) => {
-                *run += 1;
-                end_of_chain
-            }
-            other => other + 1,
+            _ => match self.runs.get(*run).filter(|run| run.first <= cluster) {
+                None => 0,
+                Some(Run { last, next, .. }) if *last == cluster => {
+                    *run += 1;
+                    if *next == 0 { end_of_chain } else { *next }
+                }
+                Some(_) => cluster + 1,
+            },
         }
     }
 }

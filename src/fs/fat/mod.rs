@@ -5,13 +5,13 @@
 //! the label in the boot sector and in the root directory.
 //!
 //! ```text
-//! boot sector, … │ FAT │ FAT │ root directory │ directories and files in tree order │ free
+//! boot sector, … │ FAT │ FAT │ root directory │ what is read at boot │ directories and files in tree order │ free
 //!                                (in FAT32 the first of the clusters)
 //! ```
 //!
-//! Every directory and file lies in one run of clusters, in the order of the tree, from the first cluster on. So the FAT is a
-//! function of where the runs end, and all behind the last run is unused: the cost of a plan grows with the entries, not
-//! with the size of the volume.
+//! Every directory and file lies in one run of clusters, in the order of the tree, from the first cluster on, unless an order or
+//! an earlier version of the volume says otherwise (`place`). So the FAT is a function of where the runs lie, and what lies in
+//! none is unused: the cost of a plan grows with the entries, not with the size of the volume.
 //!
 //! **What FAT cannot hold.** Refused, naming the path: names that are not UTF-8, have characters that FAT forbids, end in a
 //! dot or space, or differ from another only by case; symbolic links, devices, fifos, sockets; files of 4 GiB and more.
@@ -20,15 +20,19 @@
 //! are filled with zeros.
 
 mod format;
+mod free;
 mod geometry;
 mod inventory;
 mod layout;
 mod names;
+mod parent;
+mod place;
 mod plan;
 mod read;
 mod time;
 
 pub use layout::FatLayout;
+pub use parent::{Parent, ParentChain};
 pub use plan::plan;
 pub use read::{probe, read};
 
@@ -38,6 +42,7 @@ use crate::text::{text_form, words};
 use crate::tree::Timestamp;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Which FAT. Readers tell them apart by the number of clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +125,8 @@ pub struct Options {
     pub epoch: Timestamp,
     /// What is read first at boot, in this order.
     pub order: Vec<OrderedPath>,
+    /// An earlier version of the volume, to stay close to: paths that it has keep their clusters. Usual: none.
+    pub parent: Option<Arc<Parent>>,
 }
 
 impl Options {
@@ -136,6 +143,7 @@ impl Options {
             hidden_sectors: 0,
             epoch: Timestamp::default(),
             order: Vec::new(),
+            parent: None,
         }
     }
 }

@@ -3,18 +3,18 @@
 use super::format::{self, Bpb, DirectoryEntry, ENTRY_BYTES, ExtendedBoot, Fat32Bpb, FsInfo, LONG_NAME_UNITS, LongNameEntry};
 use super::geometry::{CLUSTER_MAX_BYTES, FAT_COPIES, Geometry};
 use super::inventory::{Inventory, Item, ItemKind};
-use super::layout::{DirectoryBytes, FatLayout};
+use super::layout::{DirectoryBytes, FatLayout, Run};
+use super::place::{self, Chain, FIRST_CLUSTER, Placed};
 use super::time::DosTime;
 use super::{FatKind, Options, SizeRequest, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Segment, SegmentSource};
 use crate::report::{FilesystemSummary, SizePart};
 use crate::tree::{FileData, Tree};
-use crate::units::{Size, index_of, u64_of, usize_of};
+use crate::units::{Size, index_of, usize_of};
+use std::ops::Range;
 use std::sync::Arc;
 
-/// The number of the first cluster.
-const FIRST_CLUSTER: u32 = 2;
 /// `BPB_BkBootSec` (fatgen103 recommends no other value).
 const BACKUP_BOOT_SECTOR: u16 = 6;
 /// `FSI_Nxt_Free`: not known.
@@ -28,12 +28,17 @@ const NEXT_FREE_UNKNOWN: u32 = u32::MAX;
 pub fn plan(tree: Arc<Tree>, options: &Options) -> Result<FatLayout> {
     let label = names::label(&options.label)?;
     check(options)?;
-    let inventory = Inventory::of(&tree, !options.label.is_empty())?;
+    let mut inventory = Inventory::of(&tree, !options.label.is_empty())?;
     let (size_bytes, shape) = match options.size {
         SizeRequest::Exact(size_bytes) => (size_bytes, exact(&inventory, options, size_bytes)?),
         SizeRequest::Minimum { free_bytes } => smallest(&inventory, options, 0, free_bytes)?,
     };
-    Ok(Planner { tree: &tree, options, label, inventory: &inventory, shape }.layout(size_bytes))
+    let Placed { chains, notes } = place::place(&tree, &inventory, options, &shape);
+    inventory.notes.extend(notes);
+    let planner = Planner { tree: &tree, options, label, inventory: &inventory, chains: &chains, runs: runs_of(&chains), shape };
+    let (summary, segments, boot, directories) = (planner.summary(size_bytes), planner.segments(), planner.boot_sectors(), planner.directories());
+    let (runs, notes) = (planner.runs, std::mem::take(&mut inventory.notes));
+    Ok(FatLayout { size_bytes, summary, notes, segments, shape, boot, runs, directories, tree, inventory, chains })
 }
 
 fn check(options: &Options) -> Result<()> {
@@ -111,59 +116,60 @@ struct Planner<'a> {
     options: &'a Options,
     label: [u8; 11],
     inventory: &'a Inventory,
+    /// By item.
+    chains: &'a [Chain],
+    /// The same by cluster.
+    runs: Vec<Run>,
     shape: Geometry,
 }
 
+/// The runs of all chains, ascending, each with what follows on it.
+fn runs_of(chains: &[Chain]) -> Vec<Run> {
+    let mut runs = Vec::with_capacity(chains.len());
+    for chain in chains {
+        let nexts = chain.iter().skip(1).map(|run| run.start).chain([0]);
+        runs.extend(chain.iter().zip(nexts).map(|(run, next)| Run { first: run.start, last: run.end - 1, next }));
+    }
+    runs.sort_unstable_by_key(|run| run.first);
+    assert!(runs.windows(2).all(|pair| pair[0].last < pair[1].first), "two items have a cluster");
+    runs
+}
+
 impl Planner<'_> {
-    fn layout(&self, size_bytes: u64) -> FatLayout {
-        let (first_clusters, run_ends, next_free) = self.allocate();
+    fn segments(&self) -> Vec<Segment> {
         let mut segments = Vec::with_capacity(2 * self.inventory.items.len() + 8);
-        let boot = self.boot_sectors(next_free);
-        self.fixed_segments(u64_of(boot.len()), next_free, &mut segments);
-        let directories = self.directories(&first_clusters);
-        for (item, first) in self.inventory.items.iter().zip(&first_clusters) {
-            self.item_segments(item, *first, &mut segments);
+        self.fixed_segments(&mut segments);
+        let fixed = segments.len();
+        for (item, chain) in self.inventory.items.iter().zip(self.chains) {
+            self.item_segments(item, chain, &mut segments);
         }
-        FatLayout {
-            size_bytes,
-            summary: self.summary(size_bytes, next_free),
-            notes: self.inventory.notes.clone(),
-            segments: merged(segments),
-            shape: self.shape,
-            boot,
-            run_ends,
-            next_free,
-            directories,
-        }
+        segments[fixed..].sort_unstable_by_key(|segment| segment.range.start);
+        merged(segments)
     }
 
-    /// Gives every item its run: the first cluster of each (0 for none), the last cluster of all runs, the first free cluster.
-    fn allocate(&self) -> (Vec<u32>, Vec<u32>, u32) {
-        let mut next = FIRST_CLUSTER;
-        let mut first_clusters = Vec::with_capacity(self.inventory.items.len());
-        let mut run_ends = Vec::with_capacity(self.inventory.items.len());
-        for item in &self.inventory.items {
-            let fixed_root = item.entry.is_none() && self.shape.kind != FatKind::Fat32;
-            let count = if fixed_root { 0 } else { item.clusters(self.shape.cluster_bytes) };
-            if count == 0 {
-                first_clusters.push(0);
-                continue;
-            }
-            first_clusters.push(next);
-            next = u32::try_from(u64::from(next) + count).expect("the items' clusters were counted against the volume's");
-            run_ends.push(next - 1);
-        }
-        assert!(u64::from(next - FIRST_CLUSTER) <= self.shape.clusters, "more clusters are given out than there are");
-        (first_clusters, run_ends, next)
+    /// The cluster behind the last that is used.
+    fn used_end(&self) -> u32 {
+        self.runs.last().map_or(FIRST_CLUSTER, |run| run.last + 1)
     }
 
-    fn fixed_segments(&self, boot_bytes: u64, next_free: u32, out: &mut Vec<Segment>) {
+    fn free_clusters(&self) -> u64 {
+        let used: u64 = self.runs.iter().map(|run| u64::from(run.last - run.first) + 1).sum();
+        self.shape.clusters - used
+    }
+
+    /// The cluster that an item begins in; 0 without one.
+    fn first_cluster(&self, item: usize) -> u32 {
+        self.chains[item].first().map_or(0, |run| run.start)
+    }
+
+    fn fixed_segments(&self, out: &mut Vec<Segment>) {
         let shape = &self.shape;
+        let boot_bytes = self.boot_sector_count() * shape.sector_bytes;
         push(out, 0, boot_bytes, SegmentSource::Metadata);
         push(out, boot_bytes, shape.fat_offset(0), SegmentSource::Zeros);
         for copy in 0..FAT_COPIES {
             let start = shape.fat_offset(copy);
-            let used = (u64::from(next_free) * shape.kind.bits()).div_ceil(8);
+            let used = (u64::from(self.used_end()) * shape.kind.bits()).div_ceil(8);
             push(out, start, start + used, SegmentSource::Metadata);
             push(out, start + used, start + shape.fat_bytes(), SegmentSource::Zeros);
         }
@@ -175,43 +181,65 @@ impl Planner<'_> {
         }
     }
 
-    fn item_segments(&self, item: &Item, first_cluster: u32, out: &mut Vec<Segment>) {
-        if first_cluster == 0 {
-            return;
-        }
-        let start = self.shape.cluster_offset(first_cluster);
-        let end = start + item.clusters(self.shape.cluster_bytes) * self.shape.cluster_bytes;
-        let mut at = start;
+    fn item_segments(&self, item: &Item, chain: &Chain, out: &mut Vec<Segment>) {
         match item.kind {
-            ItemKind::Directory { .. } => {
-                push(out, at, at + item.bytes(), SegmentSource::Metadata);
-                at += item.bytes();
-            }
+            ItemKind::Directory { .. } => self.chain_segments(chain, std::iter::once((0, item.bytes())), |_| SegmentSource::Metadata, out),
             ItemKind::File(file) => {
-                for (offset_bytes, len) in self.tree.data_ranges(&file) {
-                    push(out, at, start + offset_bytes, SegmentSource::Zeros);
-                    at = start + offset_bytes + len;
-                    push(out, start + offset_bytes, at, SegmentSource::Content { id: file.content, offset_bytes });
-                }
+                let source = |offset_bytes| SegmentSource::Content { id: file.content, offset_bytes };
+                self.chain_segments(chain, self.tree.data_ranges(&file), source, out);
             }
         }
-        push(out, at, end, SegmentSource::Zeros);
     }
 
-    /// The bytes of all directories, and where each lies.
-    fn directories(&self, first_clusters: &[u32]) -> DirectoryBytes {
+    /// The segments of an item's clusters: `data`, which is given as (offset, length) in the item, and zeros between and behind.
+    fn chain_segments(&self, chain: &Chain, data: impl Iterator<Item = (u64, u64)>, source: impl Fn(u64) -> SegmentSource, out: &mut Vec<Segment>) {
+        let mut data = data.peekable();
+        let mut logical = 0;
+        for run in chain {
+            let (start, end) = self.bytes_of(run);
+            let (mut at, logical_end) = (start, logical + (end - start));
+            while let Some((offset, len)) = data.peek().copied().filter(|(offset, _)| *offset < logical_end) {
+                let (from, to) = (offset.max(logical), (offset + len).min(logical_end));
+                push(out, at, start + (from - logical), SegmentSource::Zeros);
+                at = start + (to - logical);
+                push(out, start + (from - logical), at, source(from));
+                if offset + len > logical_end {
+                    // The rest lies in the next run.
+                    break;
+                }
+                data.next();
+            }
+            push(out, at, end, SegmentSource::Zeros);
+            logical = logical_end;
+        }
+    }
+
+    /// Where a run lies on the volume.
+    fn bytes_of(&self, run: &Range<u32>) -> (u64, u64) {
+        let start = self.shape.cluster_offset(run.start);
+        (start, start + u64::from(run.end - run.start) * self.shape.cluster_bytes)
+    }
+
+    /// The bytes of all directories, and where each piece of them lies.
+    fn directories(&self) -> DirectoryBytes {
         let mut all = DirectoryBytes::default();
         // Per item: where the next entry of the directory goes.
         let mut cursors = vec![0_usize; self.inventory.items.len()];
-        for ((item, first), cursor) in self.inventory.items.iter().zip(first_clusters).zip(&mut cursors) {
+        for ((item, chain), cursor) in self.inventory.items.iter().zip(self.chains).zip(&mut cursors) {
             let ItemKind::Directory { .. } = item.kind else { continue };
-            let offset = if *first == 0 { self.shape.root_offset() } else { self.shape.cluster_offset(*first) };
             *cursor = all.bytes.len();
-            if item.bytes() > 0 {
-                all.places.push((offset, *cursor));
-                all.bytes.resize(*cursor + usize_of(item.bytes()), 0);
+            if chain.is_empty() {
+                all.places.push((self.shape.root_offset(), *cursor));
             }
+            let mut position = *cursor;
+            for run in chain {
+                let (start, end) = self.bytes_of(run);
+                all.places.push((start, position));
+                position += usize_of(end - start);
+            }
+            all.bytes.resize(*cursor + usize_of(item.bytes()), 0);
         }
+        all.places.sort_unstable();
         for (position, item) in self.inventory.items.iter().enumerate() {
             let Some(entry) = &item.entry else {
                 if !self.options.label.is_empty() {
@@ -222,12 +250,12 @@ impl Planner<'_> {
             let parent = index_of(item.parent);
             let name = std::str::from_utf8(self.tree.name(entry)).expect("the inventory takes UTF-8 names only");
             self.put_long_name(name, item, &mut all.bytes, &mut cursors[parent]);
-            put(&mut all.bytes, &mut cursors[parent], &self.entry(item, item.name.short, first_clusters[position]).encode());
+            put(&mut all.bytes, &mut cursors[parent], &self.entry(item, item.name.short, self.first_cluster(position)).encode());
             if let ItemKind::Directory { .. } = item.kind {
                 let above = &self.inventory.items[parent];
                 // ".." of a directory in the root has cluster 0, also where the root has clusters.
-                let above_cluster = if above.entry.is_none() { 0 } else { first_clusters[parent] };
-                put(&mut all.bytes, &mut cursors[position], &self.entry(item, *b".          ", first_clusters[position]).encode());
+                let above_cluster = if above.entry.is_none() { 0 } else { self.first_cluster(parent) };
+                put(&mut all.bytes, &mut cursors[position], &self.entry(item, *b".          ", self.first_cluster(position)).encode());
                 put(&mut all.bytes, &mut cursors[position], &self.entry(above, *b"..         ", above_cluster).encode());
             }
         }
@@ -296,7 +324,7 @@ impl Planner<'_> {
     }
 
     /// The sectors from 0 to the last that holds anything: one, or in FAT32 boot sector, FSInfo and a third, and their backups.
-    fn boot_sectors(&self, next_free: u32) -> Vec<u8> {
+    fn boot_sectors(&self) -> Vec<u8> {
         let sector = usize_of(self.shape.sector_bytes);
         let boot = self.boot_sector();
         if self.shape.kind != FatKind::Fat32 {
@@ -304,16 +332,16 @@ impl Planner<'_> {
             out[..boot.len()].copy_from_slice(&boot);
             return out;
         }
-        let free = self.shape.clusters - u64::from(next_free - FIRST_CLUSTER);
+        let free = self.free_clusters();
         let info = FsInfo {
             fsi_lead_sig: FsInfo::LEAD_SIG,
             fsi_struc_sig: FsInfo::STRUC_SIG,
             fsi_free_count: u32::try_from(free).expect("clusters are counted in 28 bits"),
-            fsi_nxt_free: if free == 0 { NEXT_FREE_UNKNOWN } else { next_free },
+            fsi_nxt_free: self.next_free(),
             fsi_trail_sig: FsInfo::TRAIL_SIG,
         };
         let backup = usize::from(BACKUP_BOOT_SECTOR);
-        let mut out = vec![0; (backup + 3) * sector];
+        let mut out = vec![0; usize_of(self.boot_sector_count()) * sector];
         for first in [0, backup] {
             out[first * sector..][..boot.len()].copy_from_slice(&boot);
             out[(first + 1) * sector..][..FsInfo::BYTES].copy_from_slice(&info.encode());
@@ -321,6 +349,20 @@ impl Planner<'_> {
             out[(first + 2) * sector + 510..][..2].copy_from_slice(&format::SIGNATURE);
         }
         out
+    }
+
+    fn boot_sector_count(&self) -> u64 {
+        if self.shape.kind == FatKind::Fat32 { u64::from(BACKUP_BOOT_SECTOR) + 3 } else { 1 }
+    }
+
+    /// Where to look for free clusters: behind all that is used, else at the first gap.
+    fn next_free(&self) -> u32 {
+        let end = self.used_end();
+        if u64::from(end - FIRST_CLUSTER) < self.shape.clusters {
+            return end;
+        }
+        let after = self.runs.iter().fold(FIRST_CLUSTER, |after, run| if run.first == after { run.last + 1 } else { after });
+        if after < end { after } else { NEXT_FREE_UNKNOWN }
     }
 
     fn boot_sector(&self) -> [u8; format::BOOT_SECTOR_BYTES] {
@@ -369,7 +411,7 @@ impl Planner<'_> {
                 bpb_fat_sz32: u32::try_from(shape.fat_sectors).expect(fits),
                 bpb_ext_flags: 0,
                 bpb_fs_ver: 0,
-                bpb_root_clus: FIRST_CLUSTER,
+                bpb_root_clus: self.first_cluster(0),
                 bpb_fs_info: 1,
                 bpb_bk_boot_sec: BACKUP_BOOT_SECTOR,
             };
@@ -381,9 +423,9 @@ impl Planner<'_> {
         out
     }
 
-    fn summary(&self, size_bytes: u64, next_free: u32) -> FilesystemSummary {
+    fn summary(&self, size_bytes: u64) -> FilesystemSummary {
         let shape = &self.shape;
-        let free_bytes = (shape.clusters - u64::from(next_free - FIRST_CLUSTER)) * shape.cluster_bytes;
+        let free_bytes = self.free_clusters() * shape.cluster_bytes;
         let taken = |wanted_directory: bool| -> u64 {
             let items = self.inventory.items.iter().skip(usize::from(shape.kind != FatKind::Fat32));
             let items = items.filter(|item| matches!(item.kind, ItemKind::Directory { .. }) == wanted_directory);
