@@ -133,6 +133,9 @@ pub struct Ext4Settings {
     #[serde(skip_serializing_if = "is_default")]
     #[serde(alias = "lazy_itable")]
     pub lazy_inode_tables: bool,
+    /// How contents lie where neither a parent nor a boot order decides: `stable` or `dense`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub packing: ext4::Packing,
     /// Files whose holes are allocated as unwritten extents: paths in the filesystem.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preallocate: Vec<String>,
