@@ -18,3 +18,4 @@ mod reading;
 mod sample;
 mod sizes;
 mod values;
+mod versions;

@@ -21,7 +21,7 @@ enum Kind {
 }
 
 #[derive(Debug, Clone)]
-struct Item {
+pub(crate) struct Item {
     parent: prop::sample::Index,
     name: Vec<u8>,
     kind: Kind,
@@ -30,6 +30,17 @@ struct Item {
     gid: u32,
     time: (i64, u32),
     xattrs: u8,
+}
+
+impl Item {
+    /// A file with another length; anything else as it is.
+    pub(crate) fn with_length(&self, change: impl FnOnce(u64) -> u64) -> Self {
+        let kind = match &self.kind {
+            Kind::File(length, None) => Kind::File(change(*length), None),
+            kind => kind.clone(),
+        };
+        Self { kind, ..self.clone() }
+    }
 }
 
 fn ranges() -> impl Strategy<Value = Vec<(u64, u64)>> {
@@ -78,7 +89,7 @@ fn seconds() -> impl Strategy<Value = i64> {
 }
 
 prop_compose! {
-    fn item()(
+    pub(crate) fn item()(
         parent in any::<prop::sample::Index>(),
         name in name(),
         kind in kind(),
@@ -108,7 +119,7 @@ fn xattrs(maker: &mut Maker, choice: u8, metadata: Metadata) -> Metadata {
     }
 }
 
-fn sample(items: &[Item]) -> Sample {
+pub(crate) fn sample(items: &[Item]) -> Sample {
     let mut maker = Maker::default();
     maker.add("", metadata(0o755), NewNode::Directory);
     let mut directories = vec![Vec::new()];
@@ -182,7 +193,7 @@ fn features() -> impl Strategy<Value = Features> {
     })
 }
 
-fn choices() -> impl Strategy<Value = Options> {
+pub(crate) fn choices() -> impl Strategy<Value = Options> {
     let size = prop_oneof![
         3 => (0..100_000_000_u64).prop_map(|free_bytes| SizeRequest::Minimum { free_bytes }),
         1 => Just(SizeRequest::Minimum { free_bytes: 0 }),
@@ -222,7 +233,7 @@ fn choices() -> impl Strategy<Value = Options> {
 }
 
 /// The tree without what a filesystem with these options refuses.
-fn what_it_holds(sample: &Sample, options: &Options) -> Sample {
+pub(crate) fn what_it_holds(sample: &Sample, options: &Options) -> Sample {
     let tree = &sample.tree;
     let held = |metadata: &Metadata| {
         let values: usize = tree.xattrs(metadata.xattrs).iter().map(|xattr| xattr.value.len()).sum();
@@ -231,7 +242,7 @@ fn what_it_holds(sample: &Sample, options: &Options) -> Sample {
     without(sample, |path| tree.lookup(path).is_some_and(|id| !held(&tree.node(id).metadata)))
 }
 
-fn cases() -> u32 {
+pub(crate) fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(12)
 }
 
