@@ -4,6 +4,7 @@ use crate::boot::{Architecture, InitramfsChoice, LoaderChoice, RootBy};
 use crate::disk::{BootMode, DiskSize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Format, OpenOptions};
+use crate::fs::ext4::Packing;
 use crate::guid::Guid;
 use crate::partition::TableKind;
 use crate::recipe::{Owner, Recipe};
@@ -93,6 +94,10 @@ pub(super) struct ImageArgs {
     /// With --parent: place files as if there were none; identifiers, times and sizes stay.
     #[arg(long)]
     pub(super) repack: bool,
+    /// How files lie where neither a parent nor a boot order decides: stable (small changes change few blocks of independent builds, for a
+    /// tenth more blocks) or dense (the fewest blocks) [default: stable].
+    #[arg(long)]
+    pub(super) packing: Option<Packing>,
     /// Make it bootable (uefi) or not (none); without it: uefi where the tree has a kernel.
     #[arg(long, value_name = "MODE")]
     pub(super) boot: Option<BootMode>,

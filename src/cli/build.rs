@@ -185,6 +185,7 @@ fn plan_disk(recipe: &Recipe, args: &ImageArgs, threads: Option<usize>, spool_fo
     if args.sources.iter().any(|source| is_stdin(source)) {
         spec.inputs.push(PathBuf::from("/dev/stdin"));
     }
+    spec.packing = args.packing.unwrap_or(spec.packing);
     if let Some(free) = args.free {
         spec.free = Some(free);
         for partition in spec.partitions.iter_mut().filter(|partition| partition.is_root()) {

@@ -394,7 +394,7 @@ fn ext4_options(drafted: &Drafted, draft: &Draft, settings: &Ext4Settings, asked
     };
     options.label = ext4_label(draft, settings).into_bytes();
     options.parent = draft.parent.as_ref().and_then(|parent| parent.ext4.clone()).filter(|_| !drafted.spec.repack);
-    options.packing = settings.packing;
+    options.packing = settings.packing.unwrap_or(drafted.spec.packing);
     options.journal = settings.journal;
     options.lazy_inode_tables = settings.lazy_inode_tables;
     options.features = settings.features;

@@ -134,8 +134,8 @@ pub struct Ext4Settings {
     #[serde(alias = "lazy_itable")]
     pub lazy_inode_tables: bool,
     /// How contents lie where neither a parent nor a boot order decides: `stable` or `dense`.
-    #[serde(skip_serializing_if = "is_default")]
-    pub packing: ext4::Packing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packing: Option<ext4::Packing>,
     /// Files whose holes are allocated as unwritten extents: paths in the filesystem.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preallocate: Vec<String>,
@@ -343,6 +343,8 @@ pub struct DiskSpec {
     pub parent: Option<Arc<Parent>>,
     /// Place files as if there were no parent; all else stays its.
     pub repack: bool,
+    /// How contents of ext4 filesystems lie whose settings do not say it.
+    pub packing: ext4::Packing,
 }
 
 impl DiskSpec {
@@ -370,6 +372,7 @@ impl DiskSpec {
             removed: Vec::new(),
             parent: None,
             repack: false,
+            packing: ext4::Packing::default(),
         }
     }
 

@@ -15,10 +15,10 @@ use crate::tree::NodeId;
 use crate::units::{index_of, u64_of};
 
 /// Inodes between the beginnings of two chunks.
-const CHUNK: u32 = 256;
+const CHUNK: u32 = 512;
 /// Between how many inodes a chunk ends. The first one shares its place with those of the filesystem.
-const LEAST: u64 = 204;
-const MOST: u64 = 240;
+const LEAST: u64 = 460;
+const MOST: u64 = 496;
 /// No number yet.
 const NONE: u32 = 0;
 

@@ -1,5 +1,6 @@
 //! What is to be placed besides the filesystem's own: one item for each directory, xattr block, value, long link target and file.
 
+use super::early;
 use super::ledger::Holder;
 use crate::error::Result;
 use crate::fs::ext4::geometry::Geometry;
@@ -51,6 +52,8 @@ pub(super) struct Item {
     pub(super) key: u64,
     /// A file's contents.
     pub(super) is_file: bool,
+    /// A file that is likely to be read while the system boots.
+    pub(super) is_early: bool,
     /// Not all blocks of the inode.
     pub(super) is_part: bool,
 }
@@ -70,7 +73,7 @@ impl Items {
         let nodes_of = |pieces: &mut dyn Iterator<Item = Piece>| survey.mapping.nodes(pieces).iter().map(|(_, _, count)| count).sum::<u64>();
         let dense = |holder: Holder, node: Option<NodeId>, key: u64, blocks: u64| {
             let map = if matches!(holder, Holder::Inode(_)) { nodes_of(&mut once(Piece::data(0, blocks))) } else { 0 };
-            Item { holder, node, blocks: Blocks::Dense(blocks), count: blocks + map, key, is_file: false, is_part: false }
+            Item { holder, node, blocks: Blocks::Dense(blocks), count: blocks + map, key, is_file: false, is_early: false, is_part: false }
         };
         let mut list = Vec::with_capacity(tree.node_count());
         let of_node = |id: NodeId, blocks: u64| dense(Holder::Inode(numbers.of(id)), Some(id), keys[id.index()], blocks);
@@ -83,6 +86,7 @@ impl Items {
         }
         let links = tree.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::Symlink(_)));
         list.extend(links.filter(|(id, _)| survey.target(tree, *id) == Target::Block).map(|(id, _)| of_node(id, 1)));
+        let early = early::files(tree);
         for (id, node) in tree.nodes() {
             let NodeKind::File(file) = node.kind else { continue };
             let pieces = || survey.pieces(tree, id, &file, geometry.block_bytes);
@@ -90,7 +94,7 @@ impl Items {
             if count > 0 {
                 let (holder, key) = (Holder::Inode(numbers.of(id)), keys[id.index()]);
                 let count = count + nodes_of(&mut pieces());
-                list.push(Item { holder, node: Some(id), blocks: Blocks::File(id), count, key, is_file: true, is_part: false });
+                list.push(Item { holder, node: Some(id), blocks: Blocks::File(id), count, key, is_file: true, is_early: early[id.index()], is_part: false });
             }
         }
         Self { list, listed: Vec::new() }

@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 /// Files in several pieces that could lie in one, in thousandths of all files. The promise is 20; what is below leaves room for the next version.
 const IN_PIECES_MAX: usize = 15;
+/// The 512-KiB blocks that contents may lie in, in hundredths of those of a fresh build. The promise is 105.
+const SPREAD_MAX: u64 = 104;
 /// No node of the earlier version.
 const NONE: u32 = u32::MAX;
 /// Of the used blocks of a 512-KiB block so many hundredths are read first at boot: then it is one of those that an order has made.
@@ -35,12 +37,21 @@ pub(in crate::fs::ext4) struct Matching {
     of: Vec<u32>,
     /// Directories whose names are others than before.
     changed: Vec<NodeId>,
+    /// By node of the earlier version: its first run; one more at the end.
+    first_run: Vec<usize>,
 }
 
 impl Matching {
     pub(in crate::fs::ext4) fn new(tree: &Tree, parent: &Arc<Parent>) -> Self {
         let old = &parent.tree;
-        let mut matching = Self { parent: Arc::clone(parent), of: vec![NONE; tree.node_count()], changed: Vec::new() };
+        let mut first_run = Vec::with_capacity(old.node_count() + 1);
+        for (at, run) in parent.runs.iter().enumerate() {
+            // Who is out of order, or is no node, has none.
+            let nodes = run.node.index().min(old.node_count()) + 1;
+            first_run.resize(first_run.len().max(nodes), at);
+        }
+        first_run.resize(old.node_count() + 1, parent.runs.len());
+        let mut matching = Self { parent: Arc::clone(parent), of: vec![NONE; tree.node_count()], changed: Vec::new(), first_run };
         let mut used = vec![false; old.node_count()];
         matching.of[NodeId::ROOT.index()] = NodeId::ROOT.0;
         for (directory, _) in tree.nodes().filter(|(_, node)| node.is_directory()) {
@@ -90,10 +101,9 @@ impl Matching {
         if what == ParentRunKind::Data && sort(&tree.node(node).kind) != sort(&self.parent.tree.node(old).kind) {
             return &[];
         }
-        let runs = &self.parent.runs;
-        let first = runs.partition_point(|run| (run.node, run.what) < (old, what));
-        let rest = &runs[first..];
-        &rest[..rest.partition_point(|run| (run.node, run.what) == (old, what))]
+        let runs = &self.parent.runs[self.first_run[old.index()]..self.first_run[old.index() + 1]];
+        let rest = &runs[runs.partition_point(|run| run.what < what)..];
+        &rest[..rest.partition_point(|run| run.node == old && run.what == what)]
     }
 }
 
@@ -143,6 +153,7 @@ pub(super) fn place(
     of_rest.accept(&mut blocked, end);
     of_rest.grow(&mut blocked, end);
     of_rest.move_pieces(&mut blocked, notes);
+    of_rest.thin_out(&mut blocked, notes);
 
     let free = complement(blocked, end);
     let mut dirty = BTreeSet::new();
@@ -364,6 +375,35 @@ impl<'a> Keeping<'a> {
         (crate::units::usize_of(extents(&pieces)), crate::units::usize_of(extents(&whole)))
     }
 
+    /// Gives up the places of small items in the emptiest 512-KiB blocks, where so much has gone over many versions that the contents
+    /// lie in over [`SPREAD_MAX`] of the blocks that a fresh build would take.
+    fn thin_out(&mut self, blocked: &mut Vec<Range<u64>>, notes: &mut Vec<String>) {
+        let unit = self.context.unit();
+        let mut pages: BTreeMap<u64, (u64, Vec<usize>)> = BTreeMap::new();
+        for stay in &self.stays {
+            for page in stay.start / unit..(stay.start + stay.count).div_ceil(unit) {
+                let (used, items) = pages.entry(page).or_default();
+                *used += (stay.start + stay.count).min((page + 1) * unit) - stay.start.max(page * unit);
+                if items.last() != Some(&stay.item) {
+                    items.push(stay.item);
+                }
+            }
+        }
+        let missing: u64 = (0..self.items.list.len()).flat_map(|item| self.missing(item)).map(|piece| piece.blocks).sum();
+        let taken = u64_of(pages.len()) + missing / unit;
+        let fresh = super::stable::pages_needed(self.context, self.items);
+        let Some(excess) = taken.checked_sub(fresh * SPREAD_MAX / 100).filter(|excess| *excess > 0) else { return };
+        let is_small = |item: &usize| self.items.list[*item].count < unit && !self.items.list[*item].is_part;
+        let mut emptiest: Vec<(u64, &Vec<usize>)> = pages.values().map(|(used, items)| (*used, items)).collect();
+        emptiest.retain(|(used, items)| used * 2 <= unit && items.iter().all(is_small));
+        emptiest.sort_by_key(|(used, _)| *used);
+        let moved: BTreeSet<usize> = emptiest.into_iter().take(crate::units::usize_of(excess)).flat_map(|(_, items)| items.iter().copied()).collect();
+        if !moved.is_empty() {
+            notes.push(format!("{} small files and directories were moved out of blocks that had become nearly empty after many versions", moved.len()));
+            self.give_up(&moved, blocked);
+        }
+    }
+
     /// Gives up the places of the cheapest files in pieces, until few enough are.
     fn move_pieces(&mut self, blocked: &mut Vec<Range<u64>>, notes: &mut Vec<String>) {
         let files = self.items.list.iter().filter(|item| item.is_file && !item.is_part).count();
@@ -393,6 +433,11 @@ impl<'a> Keeping<'a> {
             IN_PIECES_MAX % 10
         ));
         let moved: BTreeSet<usize> = in_pieces.iter().map(|(_, at)| *at).collect();
+        self.give_up(&moved, blocked);
+    }
+
+    /// Gives up the places of items.
+    fn give_up(&mut self, moved: &BTreeSet<usize>, blocked: &mut Vec<Range<u64>>) {
         let given_up = self.stays.iter().filter(|stay| moved.contains(&stay.item)).map(|stay| stay.start..stay.start + stay.count);
         let end = self.context.geometry.blocks;
         let free: Vec<Range<u64>> = complement(std::mem::take(blocked), end).into_iter().chain(given_up).collect();

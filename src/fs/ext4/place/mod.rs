@@ -13,6 +13,7 @@
 //! What others may build on: the blocks of one inode stand in one stretch of [`Placement::runs`], its data first, ascending in the
 //! file, and then its extent tree, leaves before what points to them; the journal's place follows from the size alone.
 
+mod early;
 mod inodes;
 mod items;
 mod keep;

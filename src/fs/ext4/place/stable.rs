@@ -1,6 +1,6 @@
 //! Places that stay when little changes, without knowing what was there before.
 //!
-//! Neighbours in the tree (of one class: directories, small files, middling ones, large ones) are cut into chunks that fill most of a
+//! Neighbours in the tree (of one class: directories; small, middling and large files, those of early userspace apart) are cut into chunks that fill most of a
 //! 512-KiB block, large ones of several. Where a chunk ends, its own paths say: among the last files that it could hold, before the one
 //! whose path has the smallest hash. So chunks that lost or gained a file end where they did before, and the rest is cut as it was.
 //! Each chunk then lies where the smallest hash of its paths says, in a region of half to three times of what is needed; who comes to a
@@ -11,6 +11,7 @@
 use super::items::{Context, Item, Items, mix};
 use super::ledger::{Cursor, Ledger, total};
 use crate::error::Result;
+use crate::fs::ext4::options::Packing;
 use crate::units::{index_of, u64_of, usize_of};
 use std::ops::Range;
 
@@ -82,6 +83,14 @@ pub(super) fn place(context: &Context<'_>, items: &Items, ledger: &Ledger, free:
     Ok(Some(ledger))
 }
 
+/// The 512-KiB blocks that all items take in a filesystem made afresh.
+pub(super) fn pages_needed(context: &Context<'_>, items: &Items) -> u64 {
+    match context.options.packing {
+        Packing::Stable => chunks(context, items).iter().map(|chunk| chunk.pages).sum(),
+        Packing::Dense => items.list.iter().map(|item| item.count).sum::<u64>().div_ceil(context.unit()),
+    }
+}
+
 fn complement_of(free: &[Range<u64>], end: u64) -> Vec<Range<u64>> {
     super::ledger::complement(free.to_vec(), end)
 }
@@ -102,9 +111,11 @@ fn by_rank(mut chunks: Vec<Chunk>) -> Vec<Chunk> {
 /// Cuts the items of each class into chunks.
 fn chunks(context: &Context<'_>, items: &Items) -> Vec<Chunk> {
     let block_bytes = context.geometry.block_bytes;
-    let class_of = |item: &Item| if item.is_file { CLASSES.iter().position(|class| item.count * block_bytes <= class.most_bytes) } else { None };
+    let size_of = |item: &Item| CLASSES.iter().position(|class| item.count * block_bytes <= class.most_bytes).map(|size| (size, item.is_early));
+    let class_of = |item: &Item| if item.is_file { size_of(item) } else { None };
+    let of_files = [true, false].into_iter().flat_map(|early| CLASSES.iter().zip(0..).map(move |(class, size)| (class, Some((size, early)))));
     let mut chunks = Vec::new();
-    for (class, number) in std::iter::once((&DIRECTORIES, None)).chain(CLASSES.iter().zip(0..).map(|(class, number)| (class, Some(number)))) {
+    for (class, number) in std::iter::once((&DIRECTORIES, None)).chain(of_files) {
         let members: Vec<(u32, &Item)> = (0..).zip(&items.list).filter(|(_, item)| class_of(item) == number).collect();
         let sizes: Vec<(u64, u64)> = members.iter().map(|(_, item)| (item.count, mix(item.key ^ CUT))).collect();
         let bounds = (class.least * context.unit() / 100, class.most * context.unit() / 100);
