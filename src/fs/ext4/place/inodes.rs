@@ -6,7 +6,7 @@
 //! begins at a multiple of [`CHUNK`]: so a file more or less changes the numbers of few others.
 
 use super::items::{Context, keys};
-use super::keep::Matching;
+use super::matching::Matching;
 use super::order::Order;
 use super::stable::cut;
 use crate::fs::ext4::numbers::Numbers;

@@ -8,104 +8,23 @@
 
 use super::items::{Context, Items};
 use super::ledger::{Cursor, Holder, Ledger, complement, piece_of};
+use super::matching::Matching;
 use super::order::blocks_of;
 use super::room::Room;
 use super::{Run, RunKind};
 use crate::error::Result;
 use crate::fs::ext4::mapping::Piece;
 use crate::fs::ext4::parent::{Parent, ParentRun, ParentRunKind};
-use crate::tree::{NodeId, NodeKind, Tree};
 use crate::units::u64_of;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Files in several pieces that could lie in one, in thousandths of all files. The promise is 20; what is below leaves room for the next version.
 const IN_PIECES_MAX: usize = 15;
 /// The 512-KiB blocks that contents may lie in, in hundredths of those of a fresh build. The promise is 105.
 const SPREAD_MAX: u64 = 104;
-/// No node of the earlier version.
-const NONE: u32 = u32::MAX;
 /// Of the used blocks of a 512-KiB block so many hundredths are read first at boot: then it is one of those that an order has made.
 const TOGETHER: u64 = 75;
-
-/// Which node of an earlier version each node of a tree is: the one with its path.
-#[derive(Debug)]
-pub(in crate::fs::ext4) struct Matching {
-    parent: Arc<Parent>,
-    /// By node of the new tree.
-    of: Vec<u32>,
-    /// Directories whose names are others than before.
-    changed: Vec<NodeId>,
-    /// By node of the earlier version: its first run; one more at the end.
-    first_run: Vec<usize>,
-}
-
-impl Matching {
-    pub(in crate::fs::ext4) fn new(tree: &Tree, parent: &Arc<Parent>) -> Self {
-        let old = &parent.tree;
-        let mut first_run = Vec::with_capacity(old.node_count() + 1);
-        for (at, run) in parent.runs.iter().enumerate() {
-            // Who is out of order, or is no node, has none.
-            let nodes = run.node.index().min(old.node_count()) + 1;
-            first_run.resize(first_run.len().max(nodes), at);
-        }
-        first_run.resize(old.node_count() + 1, parent.runs.len());
-        let mut matching = Self { parent: Arc::clone(parent), of: vec![NONE; tree.node_count()], changed: Vec::new(), first_run };
-        let mut used = vec![false; old.node_count()];
-        matching.of[NodeId::ROOT.index()] = NodeId::ROOT.0;
-        for (directory, _) in tree.nodes().filter(|(_, node)| node.is_directory()) {
-            let before = matching.of(directory).map_or(&[][..], |node| old.entries(node));
-            let mut before = before.iter().peekable();
-            let mut same = true;
-            for entry in tree.entries(directory) {
-                let name = tree.name(entry);
-                while before.next_if(|other| old.name(other) < name).is_some() {
-                    same = false;
-                }
-                let Some(other) = before.next_if(|other| old.name(other) == name) else {
-                    same = false;
-                    continue;
-                };
-                let of = &mut matching.of[entry.node.index()];
-                if *of == NONE && !std::mem::replace(&mut used[other.node.index()], true) {
-                    *of = other.node.0;
-                }
-            }
-            if !same || before.next().is_some() {
-                matching.changed.push(directory);
-            }
-        }
-        matching
-    }
-
-    /// The node of the earlier version that has the path of `node`.
-    pub(super) fn of(&self, node: NodeId) -> Option<NodeId> {
-        Some(self.of[node.index()]).filter(|of| *of != NONE).map(NodeId)
-    }
-
-    /// Its inode there.
-    pub(super) fn inode(&self, node: NodeId) -> Option<u32> {
-        self.of(node).and_then(|node| self.parent.inodes.get(node.index())).copied().filter(|ino| *ino > 0)
-    }
-
-    /// What lay where, of one kind, of the node that has the path of `node` and is of its sort.
-    fn runs(&self, tree: &Tree, node: NodeId, what: ParentRunKind) -> &[ParentRun] {
-        let Some(old) = self.of(node) else { return &[] };
-        let sort = |kind: &NodeKind| match kind {
-            NodeKind::Directory => 0,
-            NodeKind::File(_) => 1,
-            NodeKind::Symlink(_) => 2,
-            _ => 3,
-        };
-        if what == ParentRunKind::Data && sort(&tree.node(node).kind) != sort(&self.parent.tree.node(old).kind) {
-            return &[];
-        }
-        let runs = &self.parent.runs[self.first_run[old.index()]..self.first_run[old.index() + 1]];
-        let rest = &runs[runs.partition_point(|run| run.what < what)..];
-        &rest[..rest.partition_point(|run| run.node == old && run.what == what)]
-    }
-}
 
 /// A stretch that an item had and may keep.
 #[derive(Debug, Clone, Copy)]
@@ -156,11 +75,11 @@ pub(super) fn place(
     of_rest.thin_out(&mut blocked, notes);
 
     let free = complement(blocked, end);
-    let mut dirty = BTreeSet::new();
+    let mut dirty = Vec::new();
     mark_left(&matching.parent, &free, unit, &mut dirty);
     of_first.mark_changed(unit, &mut dirty);
     of_rest.mark_changed(unit, &mut dirty);
-    let mut room = Room::new(&free, &dirty, unit);
+    let mut room = Room::new(&free, dirty, unit);
     // A new order's blocks lie in whole 512-KiB blocks.
     let anew = blocks_of(first) - of_first.stays.iter().map(|stay| stay.count).sum::<u64>().min(blocks_of(first));
     let apart = if anew > 0 { room.take_whole(anew) } else { Vec::new() };
@@ -191,12 +110,12 @@ fn put_in_room(room: &mut Room, pieces: &[Piece], ledger: &mut Ledger, holder: H
 }
 
 /// Marks the 512-KiB blocks that something left: they differ from the earlier version whatever is placed in them.
-fn mark_left(parent: &Parent, free: &[Range<u64>], unit: u64, dirty: &mut BTreeSet<u64>) {
+fn mark_left(parent: &Parent, free: &[Range<u64>], unit: u64, dirty: &mut Vec<Range<u64>>) {
     for run in &parent.runs {
         let from = free.partition_point(|range| range.end <= run.start);
         for range in free[from..].iter().take_while(|range| range.start < run.end()) {
             let (start, end) = (range.start.max(run.start), range.end.min(run.end()));
-            dirty.extend(start / unit..end.div_ceil(unit));
+            dirty.push(start / unit..end.div_ceil(unit));
         }
     }
 }
@@ -206,16 +125,10 @@ fn at_home(context: &Context<'_>, first: &Items, matching: &Matching) -> Vec<boo
     let unit = context.unit();
     let keeping = Keeping::new(context, matching, first);
     let mut pages: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-    let each_page = |start: u64, count: u64, add: &mut dyn FnMut(u64, u64)| {
-        let mut at = start;
-        while at < start + count {
-            let stop = ((at / unit + 1) * unit).min(start + count);
-            add(at / unit, stop - at);
-            at = stop;
-        }
-    };
     for stay in &keeping.stays {
-        each_page(stay.start, stay.count, &mut |page, blocks| pages.entry(page).or_default().0 += blocks);
+        for (page, blocks) in ends(stay, unit) {
+            pages.entry(page).or_default().0 += blocks;
+        }
     }
     let runs = if pages.is_empty() { &[][..] } else { &matching.parent.runs[..] };
     for run in runs {
@@ -229,19 +142,36 @@ fn at_home(context: &Context<'_>, first: &Items, matching: &Matching) -> Vec<boo
     for stay in &keeping.stays {
         let (there, all) = &mut blocks[stay.item];
         *all += stay.count;
-        each_page(stay.start, stay.count, &mut |page, count| *there += if together(page) { count } else { 0 });
+        // What lies between its ends has its blocks for itself.
+        let apart: u64 = ends(stay, unit).into_iter().filter(|(page, _)| !together(*page)).map(|(_, blocks)| blocks).sum();
+        *there += stay.count - apart;
     }
     blocks.into_iter().map(|(there, all)| all > 0 && there * 10 >= all * 9).collect()
+}
+
+/// The 512-KiB blocks in which a stretch begins and ends, if it does not fill them, with how many of its blocks lie in each.
+fn ends(stay: &Stay, unit: u64) -> Vec<(u64, u64)> {
+    let end = stay.start + stay.count;
+    let (first, last) = (stay.start / unit, (end - 1) / unit);
+    if first == last {
+        return vec![(first, stay.count)];
+    }
+    let ends = [(first, (first + 1) * unit - stay.start), (last, end - last * unit)];
+    ends.into_iter().filter(|(_, blocks)| *blocks < unit).collect()
 }
 
 impl<'a> Keeping<'a> {
     /// All that items had, as far as they still need it.
     fn new(context: &'a Context<'a>, matching: &'a Matching, items: &'a Items) -> Self {
         let mut stays = Vec::new();
+        let inside = |run: &&ParentRun| {
+            let ends = [run.start.checked_add(run.count), run.logical.checked_add(run.count)];
+            run.count > 0 && run.start < context.geometry.blocks && ends.iter().all(Option::is_some)
+        };
         for (at, item) in items.list.iter().enumerate() {
             let Some(node) = item.node else { continue };
             if matches!(item.holder, Holder::Xattrs(_)) {
-                let had = matching.runs(context.tree, node, ParentRunKind::Xattrs).first();
+                let had = matching.runs(context.tree, node, ParentRunKind::Xattrs).first().filter(inside);
                 stays.extend(had.map(|run| Stay { item: at, start: run.start, logical: 0, count: 1, kind: RunKind::Xattr, is_map: false }));
                 continue;
             }
@@ -249,7 +179,7 @@ impl<'a> Keeping<'a> {
             for piece in items.pieces(context, item).iter().filter(|_| !had.is_empty()) {
                 let end = piece.first + piece.blocks;
                 let from = had.partition_point(|run| run.logical.saturating_add(run.count) <= piece.first);
-                for run in had[from..].iter().take_while(|run| run.logical < end) {
+                for run in had[from..].iter().take_while(|run| run.logical < end).filter(inside) {
                     let (first, stop) = (run.logical.max(piece.first), run.logical.saturating_add(run.count).min(end));
                     if first < stop {
                         stays.push(Stay {
@@ -264,10 +194,15 @@ impl<'a> Keeping<'a> {
                 }
             }
             if !item.is_part {
-                let maps = matching.runs(context.tree, node, ParentRunKind::Map).iter();
-                stays.extend(maps.map(|run| Stay { item: at, start: run.start, logical: run.logical, count: run.count, kind: RunKind::Tree, is_map: true }));
+                let maps = matching.runs(context.tree, node, ParentRunKind::Map).iter().filter(inside);
+                stays.extend(maps.map(|run| {
+                    let count = run.count.min(context.geometry.blocks - run.start);
+                    Stay { item: at, start: run.start, logical: run.logical, count, kind: RunKind::Tree, is_map: true }
+                }));
             }
         }
+        stays.sort_by_key(|stay| (stay.item, stay.is_map, stay.logical));
+        let stays = without_repeats(stays);
         Self { context, matching, items, stays, of_item: Vec::new() }
     }
 
@@ -380,17 +315,20 @@ impl<'a> Keeping<'a> {
     fn thin_out(&mut self, blocked: &mut Vec<Range<u64>>, notes: &mut Vec<String>) {
         let unit = self.context.unit();
         let mut pages: BTreeMap<u64, (u64, Vec<usize>)> = BTreeMap::new();
+        let mut filled = 0;
         for stay in &self.stays {
-            for page in stay.start / unit..(stay.start + stay.count).div_ceil(unit) {
+            let ends = ends(stay, unit);
+            filled += (stay.count - ends.iter().map(|(_, blocks)| blocks).sum::<u64>()) / unit;
+            for (page, blocks) in ends {
                 let (used, items) = pages.entry(page).or_default();
-                *used += (stay.start + stay.count).min((page + 1) * unit) - stay.start.max(page * unit);
+                *used += blocks;
                 if items.last() != Some(&stay.item) {
                     items.push(stay.item);
                 }
             }
         }
         let missing: u64 = (0..self.items.list.len()).flat_map(|item| self.missing(item)).map(|piece| piece.blocks).sum();
-        let taken = u64_of(pages.len()) + missing / unit;
+        let taken = u64_of(pages.len()) + filled + missing / unit;
         let fresh = super::stable::pages_needed(self.context, self.items);
         let Some(excess) = taken.checked_sub(fresh * SPREAD_MAX / 100).filter(|excess| *excess > 0) else { return };
         let is_small = |item: &usize| self.items.list[*item].count < unit && !self.items.list[*item].is_part;
@@ -447,8 +385,8 @@ impl<'a> Keeping<'a> {
     }
 
     /// Marks the 512-KiB blocks of what gained blocks, and of directories with other names.
-    fn mark_changed(&self, unit: u64, dirty: &mut BTreeSet<u64>) {
-        let mut mark = |range: Range<u64>| dirty.extend(range.start / unit..range.end.div_ceil(unit));
+    fn mark_changed(&self, unit: u64, dirty: &mut Vec<Range<u64>>) {
+        let mut mark = |range: Range<u64>| dirty.push(range.start / unit..range.end.div_ceil(unit));
         for (at, item) in self.items.list.iter().enumerate() {
             let changed = item.node.is_some_and(|node| self.matching.changed.binary_search(&node).is_ok());
             if changed || (!self.data(at).is_empty() && !self.missing(at).is_empty()) {
@@ -488,6 +426,19 @@ impl<'a> Keeping<'a> {
         }
         maps
     }
+}
+
+/// Leaves out what says of a logical block of an item a second time where it is: only one can be true.
+fn without_repeats(stays: Vec<Stay>) -> Vec<Stay> {
+    let mut kept: Vec<Stay> = Vec::with_capacity(stays.len());
+    for stay in stays {
+        let before = kept.last().filter(|last| (last.item, last.is_map) == (stay.item, stay.is_map));
+        let skip = before.map_or(0, |last| (last.logical + last.count).saturating_sub(stay.logical));
+        if skip < stay.count {
+            kept.push(Stay { start: stay.start + skip, logical: stay.logical + skip, count: stay.count - skip, ..stay });
+        }
+    }
+    kept
 }
 
 /// Places what maps the inodes whose data has its place and that have no map: where it was, else where there is room.

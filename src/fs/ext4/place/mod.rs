@@ -18,12 +18,13 @@ mod inodes;
 mod items;
 mod keep;
 mod ledger;
+mod matching;
 mod order;
 mod policy;
 mod room;
 mod stable;
 
-pub(super) use keep::Matching;
+pub(super) use matching::Matching;
 pub(super) use policy::{Placed, place};
 
 use crate::units::index_of;

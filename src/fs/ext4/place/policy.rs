@@ -1,8 +1,9 @@
 //! The order of placing: the first way that finds a place for everything.
 
 use super::items::{Context, Item, Items};
-use super::keep::{self, Matching};
+use super::keep;
 use super::ledger::{Cursor, Holder, Ledger};
+use super::matching::Matching;
 use super::order::{self, Order};
 use super::room::Room;
 use super::{Placement, RunKind, inodes, stable};
@@ -16,7 +17,7 @@ use crate::fs::ext4::numbers::{Numbers, Owner};
 use crate::fs::ext4::options::{Options, Packing};
 use crate::fs::ext4::survey::Survey;
 use crate::tree::Tree;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::iter::once;
 use std::ops::Range;
 
@@ -96,7 +97,7 @@ fn anew(
     if ledger.in_parts {
         ledger.sort();
         let free = ledger.free(&occupied, end);
-        keep::complete_maps(&mut ledger, &BTreeMap::new(), &mut Room::new(&free, &BTreeSet::new(), context.unit()), end)?;
+        keep::complete_maps(&mut ledger, &BTreeMap::new(), &mut Room::new(&free, Vec::new(), context.unit()), end)?;
     }
     Ok(Some(ledger))
 }

@@ -3,6 +3,7 @@
 //! First comes free space in blocks that differ from the earlier version anyway, the smallest that suffices; then blocks that are free
 //! as a whole, from the first on, whose rest counts as the former from then on; then gaps in blocks that would stay as they are.
 
+use super::ledger::complement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -19,23 +20,21 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// `free` and `dirty` are ascending; `dirty` are 512-KiB blocks of `unit` blocks by number.
-    pub(super) fn new(free: &[Range<u64>], dirty: &BTreeSet<u64>, unit: u64) -> Self {
+    /// `free` is ascending and disjoint; `dirty` are 512-KiB blocks of `unit` blocks by number, in any order.
+    pub(super) fn new(free: &[Range<u64>], dirty: Vec<Range<u64>>, unit: u64) -> Self {
         let mut room = Self { unit, dirty: BTreeSet::new(), fresh: BTreeMap::new(), gaps: BTreeSet::new() };
+        // The blocks between those that differ.
+        let clean = complement(dirty, u64::MAX / unit);
         for range in free {
             let mut at = range.start;
-            while at < range.end {
-                let page = at / unit;
-                let is_dirty = dirty.contains(&page);
-                // As far as the next block that is of another sort.
-                let end = if is_dirty {
-                    (page + 1..).find(|page| page * unit >= range.end || !dirty.contains(page)).map_or(range.end, |page| page * unit)
-                } else {
-                    dirty.range(page..).next().map_or(range.end, |next| next * unit)
-                };
-                room.add(at..end.min(range.end), is_dirty);
+            let from = clean.partition_point(|pages| pages.end * unit <= at);
+            for pages in clean[from..].iter().take_while(|pages| pages.start * unit < range.end) {
+                let (start, end) = ((pages.start * unit).max(at), (pages.end * unit).min(range.end));
+                room.add(at..start, true);
+                room.add(start..end, false);
                 at = end;
             }
+            room.add(at..range.end, true);
         }
         room
     }
@@ -125,7 +124,7 @@ mod tests {
     fn what_differs_anyway_is_filled_first_then_whole_blocks_then_gaps() {
         // Blocks of 10: 0 stays with a gap, 1 differs, 2 and 3 are free, 4 stays with a gap.
         let free = [7..10, 12..16, 18..40, 45..50];
-        let mut room = Room::new(&free, &BTreeSet::from([1]), 10);
+        let mut room = Room::new(&free, vec![1..2], 10);
         assert_eq!(room.dirty, BTreeSet::from([(4, 12), (2, 18)]));
         assert_eq!((room.fresh.clone(), room.gaps.clone()), (BTreeMap::from([(20, 40)]), BTreeSet::from([(3, 7), (5, 45)])));
         assert_eq!(room.take(2), Some(18..20));
@@ -141,9 +140,9 @@ mod tests {
 
     #[test]
     fn whole_blocks_are_for_one_purpose() {
-        let mut room = Room::new(&[3..20, 30..60], &BTreeSet::new(), 10);
+        let mut room = Room::new(&[3..20, 30..60], Vec::new(), 10);
         assert_eq!(room.take_whole(21), [30..60]);
-        let mut room = Room::new(&[3..20, 30..60], &BTreeSet::new(), 10);
+        let mut room = Room::new(&[3..20, 30..60], Vec::new(), 10);
         assert_eq!(room.take_whole(5), [10..20]);
         assert_eq!(room.take_whole(40), [30..60]);
         assert_eq!(room.take_whole(1), []);

@@ -34,6 +34,8 @@ const DIRECTORIES: Class = Class { most_bytes: u64::MAX, least: 85, most: 100 };
 const REGION_LOAD: u64 = 65;
 /// How full the whole filesystem may be, in hundredths; fuller ones are packed without gaps.
 const LOAD_MAX: u64 = 90;
+/// 512-KiB blocks of contents over which all are packed without gaps: each of the region takes memory (these are 2 TiB).
+const NEEDED_MAX: u64 = 1 << 22;
 /// Salts of the three hashes that are made of one.
 const CUT: u64 = 0x6375_7400;
 const HOME: u64 = 0x686f_6d65;
@@ -54,7 +56,7 @@ pub(super) fn place(context: &Context<'_>, items: &Items, ledger: &Ledger, free:
     let whole: Vec<Range<u64>> = free.iter().map(|range| range.start.div_ceil(unit)..range.end / unit).filter(|pages| !pages.is_empty()).collect();
     let chunks = chunks(context, items);
     let (needed, available) = (chunks.iter().map(|chunk| chunk.pages).sum::<u64>(), total(&whole));
-    if needed * 100 > available * LOAD_MAX {
+    if needed * 100 > available * LOAD_MAX || needed > NEEDED_MAX {
         return Ok(None);
     }
     let region = (needed * 100).div_ceil(REGION_LOAD).next_power_of_two().min(available);
