@@ -12,6 +12,7 @@ use rootvol::fs::{OrderedPath, PlaceOwner, ReadFilesystem, ReadOptions};
 use rootvol::order::BootOrder;
 use rootvol::source::DiskImage;
 use rootvol::trace::{ImageMap, Trace, boot_order};
+use rootvol::units::u64_of;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -309,10 +310,10 @@ fn first_boot_counts_blocks_bound_and_causes() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let number = |key: &str| json[key].as_u64().unwrap();
     assert_eq!(number("reads"), 7);
-    assert_eq!(number("bytes_read"), bytes.len() as u64);
-    assert_eq!(number("pieces"), pieces.len() as u64);
-    assert_eq!(number("blocks"), blocks.len() as u64);
-    assert_eq!(number("bound"), (pieces.len() as u64 * 4096).div_ceil(512 * 1024));
+    assert_eq!(number("bytes_read"), u64_of(bytes.len()));
+    assert_eq!(number("pieces"), u64_of(pieces.len()));
+    assert_eq!(number("blocks"), u64_of(blocks.len()));
+    assert_eq!(number("bound"), (u64_of(pieces.len()) * 4096).div_ceil(512 * 1024));
     assert_eq!(number("over"), number("blocks") - number("bound"));
     let touched: Vec<u64> = json["touched"]
         .as_array()
@@ -334,7 +335,7 @@ fn first_boot_counts_blocks_bound_and_causes() {
     assert!(owners.iter().map(|owner| owner["alone"].as_u64().unwrap()).sum::<u64>() <= number("blocks"));
     let rows = json["picture"]["rows"].as_array().unwrap();
     let all: String = rows.iter().map(|row| row.as_str().unwrap()).collect();
-    assert_eq!(all.len() as u64, opened.image.summary().size_bytes.div_ceil(512 * 1024));
+    assert_eq!(u64_of(all.len()), opened.image.summary().size_bytes.div_ceil(512 * 1024));
     for (at, character) in (0_u64..).zip(all.chars()) {
         assert_eq!(matches!(character, '#' | '+'), blocks.contains(&at), "block {at} is {character}");
     }

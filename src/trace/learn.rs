@@ -15,7 +15,7 @@
 //! table: then all in it whose directory is read, as one of them was wanted. All these stand where their part of the table is first read, or
 //! behind their directory if that comes later.
 
-use super::map::{ImageMap, Owner};
+use super::map::{INODE_TABLE, ImageMap, Owner};
 use super::read::TracedDisk;
 use crate::error::{Error, Result};
 use crate::fs::OrderedPath;
@@ -105,7 +105,7 @@ impl Learner<'_> {
             Owner::About { area, node, .. } => {
                 self.meet(area, node);
             }
-            Owner::Structure { area, group: Some(group), .. } if !self.map.inodes_in(area, group, &piece).is_empty() => {
+            Owner::Structure { area, what: INODE_TABLE, group: Some(group) } => {
                 let before = self.met.len();
                 self.tables.push(TableRead { area, group, piece, before });
                 self.unordered_bytes += bytes;

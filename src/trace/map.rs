@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// What the readers of ext4 call the inode tables.
-const INODE_TABLE: &str = "inode table";
+pub(super) const INODE_TABLE: &str = "inode table";
 /// Of fewer files than this it is not judged whether their inodes were read too.
 const FILES_TO_JUDGE: u64 = 8;
 
