@@ -177,7 +177,8 @@ impl Learner<'_> {
                 true
             }
             None => {
-                unmounted[area] += 1;
+                // The directory that another filesystem is mounted on is no news.
+                unmounted[area] += u64::from(self.map.areas[area].mount.is_none());
                 false
             }
         };

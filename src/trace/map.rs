@@ -218,7 +218,7 @@ impl ImageMap {
     }
 
     /// What should make one doubt that the reads are of this image, although they fall on what is used there: reads outside of it, and
-    /// contents that were read of files whose inodes were not.
+    /// contents that were read of files whose inodes or directories were not.
     pub(super) fn doubts(&self, disk: &TracedDisk) -> Vec<String> {
         let mut doubts = Vec::new();
         let fit = self.fit(disk);
@@ -226,8 +226,9 @@ impl ImageMap {
             doubts.push(format!("{} that were read lie outside of the image, which has {}", Size::bytes(fit.outside), Size::bytes(self.size_bytes)));
         }
         for (at, area) in self.areas.iter().enumerate() {
-            let Some(Volume { tree, inodes: Some(inodes), .. }) = &area.volume else { continue };
-            let mut read = vec![(false, false); tree.node_count()];
+            let Some(volume @ Volume { inodes: Some(inodes), .. }) = &area.volume else { continue };
+            // Data and inode of each node.
+            let mut read = vec![(false, false); volume.tree.node_count()];
             for range in disk.read().iter() {
                 self.each(&range, &mut |piece, owner, _| match owner {
                     Owner::Data { area, node } if area == at => read[node.index()].0 = true,
@@ -239,11 +240,13 @@ impl ImageMap {
                     _ => {}
                 });
             }
+            let with_data = volume.with_data();
+            let looked_up = |parent: NodeId| read[parent.index()].0 || !with_data[parent.index()];
             let files = u64_of(read.iter().filter(|(data, _)| *data).count());
-            let known = u64_of(read.iter().filter(|(data, inode)| *data && *inode).count());
-            if files >= FILES_TO_JUDGE && known < files / 2 {
+            let known = volume.tree.nodes().filter(|(node, _)| read[node.index()] == (true, true) && looked_up(volume.parent(*node))).count();
+            if files >= FILES_TO_JUDGE && u64_of(known) < files / 2 {
                 doubts.push(format!(
-                    "the trace may be of another image: of {files} files and directories in partition {} that were read, the inodes of {known} were read too",
+                    "the trace may be of another image: {files} files and directories of partition {} were read, and of {known} the inode and the directory too",
                     area.number
                 ));
             }
@@ -330,15 +333,18 @@ impl ImageMap {
         }
     }
 
-    /// The path of a node in the running system, absolute.
+    /// The path of a node in the running system, absolute; `None` where its filesystem is mounted nowhere, or another one over it.
     pub(super) fn path(&self, area: usize, node: NodeId) -> Option<Vec<u8>> {
         let Area { mount, volume, .. } = &self.areas[area];
         let (mount, path) = (mount.as_ref()?, volume.as_ref()?.path(node));
-        Some(match (mount.is_empty(), path == b"/") {
+        let path = match (mount.is_empty(), path == b"/") {
             (true, _) => path,
             (false, true) => [b"/", &mount[..]].concat(),
             (false, false) => [b"/", &mount[..], &path].concat(),
-        })
+        };
+        let beneath = |other: &[u8]| path[1..].strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        let hidden = self.areas.iter().filter_map(|area| area.mount.as_ref()).any(|other| other.len() > mount.len() && beneath(other));
+        (!hidden).then_some(path)
     }
 }
 
