@@ -19,7 +19,7 @@ use super::map::{INODE_TABLE, ImageMap, Owner};
 use super::read::TracedDisk;
 use crate::error::{Error, Result};
 use crate::fs::OrderedPath;
-use crate::order::{BootOrder, ascending};
+use crate::order::{BootOrder, ascending, inode_alone};
 use crate::tree::{NodeId, NodeKind};
 use std::ops::Range;
 
@@ -185,7 +185,7 @@ impl Learner<'_> {
         let met_count = self.met.len();
         for (at, met) in self.met.into_iter().enumerate() {
             while let Some((_, area, node)) = alone.next_if(|(before, ..)| *before <= at) {
-                learnt.inodes_alone += usize::from(list(area, node, vec![0..0]));
+                learnt.inodes_alone += usize::from(list(area, node, inode_alone()));
             }
             let data = met.data;
             let is_listed = list(met.area, met.node, ranges_of(self.map, met));
@@ -194,7 +194,7 @@ impl Learner<'_> {
         }
         debug_assert!(alone.clone().all(|(before, ..)| before <= met_count), "nothing comes behind what there is");
         for (_, area, node) in alone {
-            learnt.inodes_alone += usize::from(list(area, node, vec![0..0]));
+            learnt.inodes_alone += usize::from(list(area, node, inode_alone()));
         }
         for (area, count) in self.map.areas.iter().zip(unmounted).filter(|(_, count)| *count > 0) {
             learnt.notes.push(format!("{count} files and directories of partition {} are in no entry: the running system mounts it nowhere", area.number));
@@ -214,13 +214,13 @@ fn ranges_of(map: &ImageMap, met: Met) -> Vec<Range<u64>> {
         NodeKind::File(file) => Some((&volume.tree, file)),
         _ => None,
     });
-    let Some((tree, file)) = file else { return if met.data { Vec::new() } else { vec![0..0] } };
+    let Some((tree, file)) = file else { return if met.data { Vec::new() } else { inode_alone() } };
     let whole = met.ranges.into_iter().map(|range| {
         let start = crate::units::align_down(range.start, PIECE_BYTES).min(file.length);
         start..crate::units::align_up(range.end, PIECE_BYTES).min(file.length)
     });
     // A list that is empty stands for all; of a file whose blocks lie behind its end nothing is wanted.
-    let ranges = ascending(whole.chain([0..0]).collect());
+    let ranges = ascending(whole.chain(inode_alone()).collect());
     let mut at = 0;
     let all = tree.data_ranges(file).all(|(start, length)| {
         let end = start.saturating_add(length);
