@@ -218,7 +218,7 @@ impl ImageMap {
     }
 
     /// What should make one doubt that the reads are of this image, although they fall on what is used there: reads outside of it, and
-    /// contents that were read of files whose inodes or directories were not.
+    /// contents that were read of files whose inodes were not, or not their directories before them.
     pub(super) fn doubts(&self, disk: &TracedDisk) -> Vec<String> {
         let mut doubts = Vec::new();
         let fit = self.fit(disk);
@@ -227,11 +227,13 @@ impl ImageMap {
         }
         for (at, area) in self.areas.iter().enumerate() {
             let Some(volume @ Volume { inodes: Some(inodes), .. }) = &area.volume else { continue };
-            // Data and inode of each node.
-            let mut read = vec![(false, false); volume.tree.node_count()];
-            for range in disk.read().iter() {
-                self.each(&range, &mut |piece, owner, _| match owner {
-                    Owner::Data { area, node } if area == at => read[node.index()].0 = true,
+            // When data of each node was read first, and whether its inode was.
+            let mut read = vec![(None, false); volume.tree.node_count()];
+            for (time, range) in disk.first_reads().iter().enumerate() {
+                self.each(range, &mut |piece, owner, _| match owner {
+                    Owner::Data { area, node } if area == at => {
+                        read[node.index()].0.get_or_insert(time);
+                    }
                     Owner::Structure { area: of, what: INODE_TABLE, group: Some(group) } if of == at => {
                         for (_, node) in inodes.at(group, &area.inside(&piece)) {
                             read[node.index()].1 = true;
@@ -241,12 +243,17 @@ impl ImageMap {
                 });
             }
             let with_data = volume.with_data();
-            let looked_up = |parent: NodeId| read[parent.index()].0 || !with_data[parent.index()];
-            let files = u64_of(read.iter().filter(|(data, _)| *data).count());
-            let known = volume.tree.nodes().filter(|(node, _)| read[node.index()] == (true, true) && looked_up(volume.parent(*node))).count();
-            if files >= FILES_TO_JUDGE && u64_of(known) < files / 2 {
+            let mut files = 0_u64;
+            let mut known = 0_u64;
+            for (node, _) in volume.tree.nodes() {
+                let ((Some(time), inode), parent) = (read[node.index()], volume.parent(node)) else { continue };
+                let looked_up = read[parent.index()].0.is_some_and(|before| before <= time) || !with_data[parent.index()];
+                files += 1;
+                known += u64::from(inode && looked_up);
+            }
+            if files >= FILES_TO_JUDGE && known < files / 4 * 3 {
                 doubts.push(format!(
-                    "the trace may be of another image: {files} files and directories of partition {} were read, and of {known} the inode and the directory too",
+                    "the trace may be of another image: {files} files and directories of partition {} were read, and of {known} the inode and, before, the directory",
                     area.number
                 ));
             }
