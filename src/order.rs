@@ -193,7 +193,7 @@ fn plain(path: &[u8]) -> Result<Vec<u8>> {
 /// `-`, or ranges with commas between.
 fn ranges(text: &[u8]) -> Result<Vec<Range<u64>>> {
     if text == b"-" {
-        return Ok(vec![0..0]);
+        return Ok(inode_alone());
     }
     let wrong = |part: &[u8]| Error::corrupt(format!("\"{}\" is no range: offset+length in bytes was expected, or - for the inode alone", shown(part)));
     let number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok()).flatten();
@@ -251,15 +251,20 @@ pub(crate) fn ascending(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
         }
     }
     if out.is_empty() {
-        out.push(0..0);
+        return inode_alone();
     }
     out.shrink_to_fit();
     out
 }
 
+/// The ranges of an entry of which no contents are read.
+pub(crate) fn inode_alone() -> Vec<Range<u64>> {
+    std::iter::once(0..0).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::single_range_in_vec_init, reason = "lists of ranges are what is tested")]
+    #![allow(clippy::single_range_in_vec_init, reason = "lists of ranges are what is tested")]
 
     use super::*;
 

@@ -163,6 +163,8 @@ fn missing_note(missing: &[&[u8]], all: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "lists of ranges are what is tested")]
+
     use super::*;
     use crate::tree::{Metadata, NewNode, TreeBuilder};
     use crate::units::ContentId;

@@ -249,15 +249,13 @@ fn write_touched(f: &mut fmt::Formatter<'_>, touched: &[(u64, u64)]) -> fmt::Res
         let run = if *count == 1 { format!(" {first}") } else { format!(" {first}-{}", first + count - 1) };
         if line.len() + run.len() > WIDTH {
             if lines.len() == LINES_SHOWN {
+                line = "        … (--json has all)".to_owned();
                 break;
             }
             lines.push(std::mem::replace(&mut line, String::from("       ")));
         }
         line += &run;
     }
-    if lines.len() == LINES_SHOWN {
-        line = "        … (--json has all)".to_owned()
-    };
     lines.push(line);
     writeln!(f, "{}", lines.join("\n"))
 }

@@ -15,11 +15,11 @@
 //! table: then all in it whose directory is read, as one of them was wanted. All these stand where their part of the table is first read, or
 //! behind their directory if that comes later.
 
-use super::map::{ImageMap, Owner};
+use super::map::{INODE_TABLE, ImageMap, Owner};
 use super::read::TracedDisk;
 use crate::error::{Error, Result};
 use crate::fs::OrderedPath;
-use crate::order::{BootOrder, ascending};
+use crate::order::{BootOrder, ascending, inode_alone};
 use crate::tree::{NodeId, NodeKind};
 use std::ops::Range;
 
@@ -105,7 +105,7 @@ impl Learner<'_> {
             Owner::About { area, node, .. } => {
                 self.meet(area, node);
             }
-            Owner::Structure { area, group: Some(group), .. } if !self.map.inodes_in(area, group, &piece).is_empty() => {
+            Owner::Structure { area, what: INODE_TABLE, group: Some(group) } => {
                 let before = self.met.len();
                 self.tables.push(TableRead { area, group, piece, before });
                 self.unordered_bytes += bytes;
@@ -177,14 +177,15 @@ impl Learner<'_> {
                 true
             }
             None => {
-                unmounted[area] += 1;
+                // The directory that another filesystem is mounted on is no news.
+                unmounted[area] += u64::from(self.map.areas[area].mount.is_none());
                 false
             }
         };
         let met_count = self.met.len();
         for (at, met) in self.met.into_iter().enumerate() {
             while let Some((_, area, node)) = alone.next_if(|(before, ..)| *before <= at) {
-                learnt.inodes_alone += usize::from(list(area, node, vec![0..0]));
+                learnt.inodes_alone += usize::from(list(area, node, inode_alone()));
             }
             let data = met.data;
             let is_listed = list(met.area, met.node, ranges_of(self.map, met));
@@ -193,7 +194,7 @@ impl Learner<'_> {
         }
         debug_assert!(alone.clone().all(|(before, ..)| before <= met_count), "nothing comes behind what there is");
         for (_, area, node) in alone {
-            learnt.inodes_alone += usize::from(list(area, node, vec![0..0]));
+            learnt.inodes_alone += usize::from(list(area, node, inode_alone()));
         }
         for (area, count) in self.map.areas.iter().zip(unmounted).filter(|(_, count)| *count > 0) {
             learnt.notes.push(format!("{count} files and directories of partition {} are in no entry: the running system mounts it nowhere", area.number));
@@ -213,13 +214,13 @@ fn ranges_of(map: &ImageMap, met: Met) -> Vec<Range<u64>> {
         NodeKind::File(file) => Some((&volume.tree, file)),
         _ => None,
     });
-    let Some((tree, file)) = file else { return if met.data { Vec::new() } else { vec![0..0] } };
+    let Some((tree, file)) = file else { return if met.data { Vec::new() } else { inode_alone() } };
     let whole = met.ranges.into_iter().map(|range| {
         let start = crate::units::align_down(range.start, PIECE_BYTES).min(file.length);
         start..crate::units::align_up(range.end, PIECE_BYTES).min(file.length)
     });
     // A list that is empty stands for all; of a file whose blocks lie behind its end nothing is wanted.
-    let ranges = ascending(whole.chain([0..0]).collect());
+    let ranges = ascending(whole.chain(inode_alone()).collect());
     let mut at = 0;
     let all = tree.data_ranges(file).all(|(start, length)| {
         let end = start.saturating_add(length);

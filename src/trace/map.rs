@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// What the readers of ext4 call the inode tables.
-const INODE_TABLE: &str = "inode table";
+pub(super) const INODE_TABLE: &str = "inode table";
 /// Of fewer files than this it is not judged whether their inodes were read too.
 const FILES_TO_JUDGE: u64 = 8;
 
@@ -218,7 +218,7 @@ impl ImageMap {
     }
 
     /// What should make one doubt that the reads are of this image, although they fall on what is used there: reads outside of it, and
-    /// contents that were read of files whose inodes were not.
+    /// contents that were read of files whose inodes were not, or not their directories before them.
     pub(super) fn doubts(&self, disk: &TracedDisk) -> Vec<String> {
         let mut doubts = Vec::new();
         let fit = self.fit(disk);
@@ -226,11 +226,14 @@ impl ImageMap {
             doubts.push(format!("{} that were read lie outside of the image, which has {}", Size::bytes(fit.outside), Size::bytes(self.size_bytes)));
         }
         for (at, area) in self.areas.iter().enumerate() {
-            let Some(Volume { tree, inodes: Some(inodes), .. }) = &area.volume else { continue };
-            let mut read = vec![(false, false); tree.node_count()];
-            for range in disk.read().iter() {
-                self.each(&range, &mut |piece, owner, _| match owner {
-                    Owner::Data { area, node } if area == at => read[node.index()].0 = true,
+            let Some(volume @ Volume { inodes: Some(inodes), .. }) = &area.volume else { continue };
+            // When data of each node was read first, and whether its inode was.
+            let mut read = vec![(None, false); volume.tree.node_count()];
+            for (time, range) in disk.first_reads().iter().enumerate() {
+                self.each(range, &mut |piece, owner, _| match owner {
+                    Owner::Data { area, node } if area == at => {
+                        read[node.index()].0.get_or_insert(time);
+                    }
                     Owner::Structure { area: of, what: INODE_TABLE, group: Some(group) } if of == at => {
                         for (_, node) in inodes.at(group, &area.inside(&piece)) {
                             read[node.index()].1 = true;
@@ -239,11 +242,18 @@ impl ImageMap {
                     _ => {}
                 });
             }
-            let files = u64_of(read.iter().filter(|(data, _)| *data).count());
-            let known = u64_of(read.iter().filter(|(data, inode)| *data && *inode).count());
-            if files >= FILES_TO_JUDGE && known < files / 2 {
+            let with_data = volume.with_data();
+            let mut files = 0_u64;
+            let mut known = 0_u64;
+            for (node, _) in volume.tree.nodes() {
+                let ((Some(time), inode), parent) = (read[node.index()], volume.parent(node)) else { continue };
+                let looked_up = read[parent.index()].0.is_some_and(|before| before <= time) || !with_data[parent.index()];
+                files += 1;
+                known += u64::from(inode && looked_up);
+            }
+            if files >= FILES_TO_JUDGE && known < files / 4 * 3 {
                 doubts.push(format!(
-                    "the trace may be of another image: of {files} files and directories in partition {} that were read, the inodes of {known} were read too",
+                    "the trace may be of another image: {files} files and directories of partition {} were read, and of {known} the inode and, before, the directory",
                     area.number
                 ));
             }
@@ -330,15 +340,18 @@ impl ImageMap {
         }
     }
 
-    /// The path of a node in the running system, absolute.
+    /// The path of a node in the running system, absolute; `None` where its filesystem is mounted nowhere, or another one over it.
     pub(super) fn path(&self, area: usize, node: NodeId) -> Option<Vec<u8>> {
         let Area { mount, volume, .. } = &self.areas[area];
         let (mount, path) = (mount.as_ref()?, volume.as_ref()?.path(node));
-        Some(match (mount.is_empty(), path == b"/") {
+        let path = match (mount.is_empty(), path == b"/") {
             (true, _) => path,
             (false, true) => [b"/", &mount[..]].concat(),
             (false, false) => [b"/", &mount[..], &path].concat(),
-        })
+        };
+        let beneath = |other: &[u8]| path[1..].strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        let hidden = self.areas.iter().filter_map(|area| area.mount.as_ref()).any(|other| other.len() > mount.len() && beneath(other));
+        (!hidden).then_some(path)
     }
 }
 

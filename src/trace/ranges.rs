@@ -91,12 +91,12 @@ mod tests {
             }
             let all: Vec<u64> = (0..256).filter(|at| bytes[usize::try_from(*at).unwrap()]).collect();
             prop_assert_eq!(set.iter().flatten().collect::<Vec<_>>(), all.clone());
-            prop_assert_eq!(set.bytes(), all.len() as u64);
+            prop_assert_eq!(set.bytes(), crate::units::u64_of(all.len()));
             let pairs: Vec<Range<u64>> = set.iter().collect();
             prop_assert!(pairs.windows(2).all(|pair| pair[0].end < pair[1].start));
             let mut units: Vec<u64> = all.iter().map(|at| at / 16).collect();
             units.dedup();
-            prop_assert_eq!(set.bytes_in_units(16), units.len() as u64 * 16);
+            prop_assert_eq!(set.bytes_in_units(16), crate::units::u64_of(units.len()) * 16);
         }
     }
 

@@ -237,6 +237,8 @@ fn number(word: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "lists of ranges are what is tested")]
+
     use super::*;
 
     fn first(text: &str) -> Vec<(String, u64, Vec<Range<u64>>)> {
