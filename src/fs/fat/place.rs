@@ -138,11 +138,11 @@ struct Placer {
 impl Placer {
     /// `boundary` gives the cluster from which on a 512-KiB block of the disk begins, at or behind another; `slack` is in clusters.
     fn place(&mut self, ordered: &[u32], kept: &[Option<&ParentChain>], slack: u32, boundary: &dyn Fn(u32) -> u32) {
-        let (zone, order_lies) = self.zone(ordered, kept, slack, boundary);
         let mut is_ordered = vec![false; self.counts.len()];
         for number in ordered {
             is_ordered[index_of(*number)] = true;
         }
+        let (zone, order_lies) = self.zone(&is_ordered, kept, slack, boundary);
         for (item, chain) in kept.iter().enumerate() {
             let Some(chain) = chain else { continue };
             let in_zone = chain.runs.iter().any(|run| run.start < zone.end);
@@ -161,17 +161,25 @@ impl Placer {
     }
 
     /// The clusters for what the order names, none without one; and whether all of it that the parent has lies there already.
-    fn zone(&self, ordered: &[u32], kept: &[Option<&ParentChain>], slack: u32, boundary: &dyn Fn(u32) -> u32) -> (Range<u32>, bool) {
+    fn zone(&self, is_ordered: &[bool], kept: &[Option<&ParentChain>], slack: u32, boundary: &dyn Fn(u32) -> u32) -> (Range<u32>, bool) {
         let start = self.all.start;
-        let count: u64 = ordered.iter().map(|number| u64::from(self.counts[index_of(*number)])).sum();
+        let count: u64 = self.counts.iter().zip(is_ordered).filter(|(_, ordered)| **ordered).map(|(count, _)| u64::from(*count)).sum();
         if count == 0 {
             return (start..start, true);
         }
         let end = boundary(u32::try_from(u64::from(start) + count).expect("the items' clusters were counted against the volume's"));
-        let chains = ordered.iter().filter_map(|number| kept.get(index_of(*number)).copied().flatten());
-        let last = chains.flat_map(|chain| &chain.runs).map(|run| run.end).max().unwrap_or(start);
-        let had = boundary(last.min(self.all.end)).max(end);
-        if last <= self.all.end && had - end <= slack { (start..had, true) } else { (start..end, false) }
+        let runs = |which: bool| {
+            let chains = kept.iter().zip(is_ordered).filter(move |(_, ordered)| **ordered == which).filter_map(|(chain, _)| *chain);
+            chains.flat_map(|chain| &chain.runs)
+        };
+        let last = runs(true).map(|run| run.end).max().unwrap_or(start);
+        if last <= end {
+            return (start..end, true);
+        }
+        // A zone that an earlier version made, and that would be smaller now.
+        let had = boundary(last.min(self.all.end));
+        let stays = last <= self.all.end && had - end <= slack && runs(false).all(|run| run.start >= had);
+        (start..if stays { had } else { end }, stays)
     }
 
     /// Takes what an item had, as far as it needs it and it is to be had.
@@ -222,21 +230,20 @@ impl Placer {
 
     /// Gives an item what it needs, from `next` on.
     fn complete(&mut self, next: &mut u32, item: usize) {
-        self.extend(&(*next..self.all.end), item);
+        self.extend(&self.all.clone(), item);
         let missing = self.missing(item);
         if missing == 0 {
             return;
         }
-        if self.chains[item].len() >= PIECES_MAX && self.move_whole(*next, item) {
+        if self.chains[item].len() >= PIECES_MAX
+            && let Some(run) = self.run(next, self.counts[item])
+        {
+            for old in std::mem::replace(&mut self.chains[item], vec![run]) {
+                self.free.give(old);
+            }
             return;
         }
-        if let Some(run) = self.free.first(*next..self.all.end, missing) {
-            *next = run.end;
-            return append(&mut self.chains[item], run);
-        }
-        // Nothing so long lies ahead; what is shorter is looked for by its length.
-        *next = self.all.end;
-        if let Some(run) = self.free.tightest(missing) {
+        if let Some(run) = self.run(next, missing) {
             return append(&mut self.chains[item], run);
         }
         while self.missing(item) > 0 {
@@ -245,13 +252,10 @@ impl Placer {
         }
     }
 
-    /// Moves an item into one run, from `from` on where there is one; false where there is none at all.
-    fn move_whole(&mut self, from: u32, item: usize) -> bool {
-        let count = self.counts[item];
-        let Some(run) = self.free.first(from..self.all.end, count).or_else(|| self.free.tightest(count)) else { return false };
-        for old in std::mem::replace(&mut self.chains[item], vec![run]) {
-            self.free.give(old);
-        }
-        true
+    /// Clusters in a row: the first from `next` on, else the tightest anywhere. `next` never goes back, so that the gaps are looked through once.
+    fn run(&mut self, next: &mut u32, count: u32) -> Option<Range<u32>> {
+        let ahead = self.free.first(*next..self.all.end, count);
+        *next = ahead.as_ref().map_or(self.all.end, |run| run.end);
+        ahead.or_else(|| self.free.tightest(count))
     }
 }
