@@ -41,9 +41,9 @@ use std::sync::Arc;
 /// The longest `.layout` that is read: one of 6,000 files has some 100 KB, one of a million 20 MB.
 pub const LAYOUT_MAX_BYTES: u64 = 256 * MIB;
 /// Names in one layout that are read, as many as of any filesystem.
-pub const ENTRIES_MAX: u64 = 8 << 20;
+pub const LAYOUT_ENTRIES_MAX: u64 = 8 << 20;
 /// Runs in one layout that are read.
-pub const RUNS_MAX: u64 = 16 << 20;
+pub const LAYOUT_RUNS_MAX: u64 = 16 << 20;
 
 const MAGIC: &str = "rootvol layout 1";
 /// How many times its compressed size the text may have, besides [`RATIO_FROM_BYTES`]: ours is 4 to 20 times as long.
@@ -408,8 +408,8 @@ impl<R: BufRead> Reader<R> {
     /// An entry of a filesystem.
     fn entry(&mut self, entries: &mut Entries) -> Result<()> {
         self.entries += 1;
-        if self.entries > ENTRIES_MAX {
-            return Err(Error::limit(format!("over {ENTRIES_MAX} names in one layout")));
+        if self.entries > LAYOUT_ENTRIES_MAX {
+            return Err(Error::limit(format!("over {LAYOUT_ENTRIES_MAX} names in one layout")));
         }
         let line = std::mem::take(&mut self.line);
         let mut fields = line.splitn(5, |byte| *byte == b' ');
@@ -430,8 +430,8 @@ impl<R: BufRead> Reader<R> {
     fn take_runs(&mut self, entries: &mut Entries, runs: &[u8]) -> Result<()> {
         for run in runs.split(|byte| *byte == b',') {
             self.runs += 1;
-            if self.runs > RUNS_MAX {
-                return Err(Error::limit(format!("over {RUNS_MAX} runs in one layout")));
+            if self.runs > LAYOUT_RUNS_MAX {
+                return Err(Error::limit(format!("over {LAYOUT_RUNS_MAX} runs in one layout")));
             }
             entries.add_run(self.number, run).map_err(|what| self.wrong(what))?;
         }

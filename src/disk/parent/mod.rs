@@ -17,7 +17,7 @@ mod open;
 
 pub(super) use open::ext4_of_read;
 
-pub use file::{ENTRIES_MAX, LAYOUT_MAX_BYTES, RUNS_MAX};
+pub use file::{LAYOUT_ENTRIES_MAX, LAYOUT_MAX_BYTES, LAYOUT_RUNS_MAX};
 
 use crate::error::Result;
 use crate::fs::ext4;
@@ -132,7 +132,7 @@ impl Parent {
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] with the number of the line for what is no layout or cannot be of one disk;
-    /// [`crate::ErrorKind::LimitExceeded`] over [`LAYOUT_MAX_BYTES`], [`ENTRIES_MAX`] or [`RUNS_MAX`], or for a gzip bomb.
+    /// [`crate::ErrorKind::LimitExceeded`] over [`LAYOUT_MAX_BYTES`], [`LAYOUT_ENTRIES_MAX`] or [`LAYOUT_RUNS_MAX`], or for a gzip bomb.
     pub fn from_layout(bytes: &[u8]) -> Result<Self> {
         file::read(bytes, crate::units::u64_of(bytes.len()))
     }
