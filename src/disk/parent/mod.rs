@@ -14,6 +14,7 @@
 
 mod file;
 mod open;
+mod write;
 
 pub(super) use open::ext4_of_read;
 
@@ -125,7 +126,7 @@ impl Parent {
     /// # Errors
     /// None but a lack of memory.
     pub fn to_layout(&self) -> Result<Vec<u8>> {
-        file::write(self)
+        write::write(self)
     }
 
     /// Reads what [`Parent::to_layout`] gives, or its text.
