@@ -22,7 +22,7 @@ mod write;
 
 pub use crate::stream::OnProgress;
 pub use existing::ImageOptions;
-pub use parent::{ENTRIES_MAX, LAYOUT_MAX_BYTES, Parent, ParentPartition, RUNS_MAX};
+pub use parent::{LAYOUT_ENTRIES_MAX, LAYOUT_MAX_BYTES, LAYOUT_RUNS_MAX, Parent, ParentPartition};
 pub use spec::{
     BootMode, DEFAULT_ALIGN_SIZE, DEFAULT_EPOCH, DEFAULT_FREE, DiskSize, DiskSpec, ESP_MIN_BYTES, Ext4Settings, FatSettings, Filesystem, FilesystemKind,
     PARTITION_ALIGN_BYTES, PartitionSize, PartitionSpec,

@@ -1,4 +1,4 @@
-//! The form of `OUT.layout`: text in gzip, a line a thing, in one order. Fields stand between single spaces; a name is the rest of
+//! The form of `OUT.layout`, and reading it: text in gzip, a line a thing, in one order. Fields stand between single spaces; a name is the rest of
 //! its line, escaped as [`crate::error::escape`] does.
 //!
 //! ```text
@@ -28,24 +28,21 @@ use crate::error::{Error, Result, escape};
 use crate::fs::ext4::{self, ParentRun, ParentRunKind};
 use crate::guid::Guid;
 use crate::report::{DiskSummary, PartitionSummary};
-use crate::tree::{Device, Metadata, NewNode, NodeId, NodeKind, Timestamp, Tree, TreeBuilder};
+use crate::tree::{Device, Metadata, NewNode, NodeId, Timestamp, TreeBuilder};
 use crate::units::{BLOCK_BYTES, ContentId, GIB, MIB, TIB};
-use flate2::{Compression as Level, GzBuilder};
-use serde::Serialize;
 use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write as _};
+use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// The longest `.layout` that is read: one of 6,000 files has some 100 KB, one of a million 20 MB.
 pub const LAYOUT_MAX_BYTES: u64 = 256 * MIB;
 /// Names in one layout that are read, as many as of any filesystem.
-pub const ENTRIES_MAX: u64 = 8 << 20;
+pub const LAYOUT_ENTRIES_MAX: u64 = 8 << 20;
 /// Runs in one layout that are read.
-pub const RUNS_MAX: u64 = 16 << 20;
+pub const LAYOUT_RUNS_MAX: u64 = 16 << 20;
 
-const MAGIC: &str = "rootvol layout 1";
+pub(super) const MAGIC: &str = "rootvol layout 1";
 /// How many times its compressed size the text may have, besides [`RATIO_FROM_BYTES`]: ours is 4 to 20 times as long.
 const RATIO_MAX: u64 = 100;
 const RATIO_FROM_BYTES: u64 = MIB;
@@ -53,135 +50,17 @@ const RATIO_FROM_BYTES: u64 = MIB;
 const TEXT_MAX_BYTES: u64 = 4 * GIB;
 /// The longest line; one of ours has at most [`RUNS_PER_LINE`] runs, or a partition's JSON.
 const LINE_MAX_BYTES: u64 = 64 * 1024;
-const RUNS_PER_LINE: usize = 256;
+pub(super) const RUNS_PER_LINE: usize = 256;
 /// Directories in each other. What lies deeper is not kept in a layout, so that a new version places it anew.
-const DEPTH_MAX: usize = 4096;
+pub(super) const DEPTH_MAX: usize = 4096;
 /// Data blocks of a disk: those of the largest EBS volume, 64 TiB.
 const DATA_BLOCKS_MAX: u64 = 64 * TIB / BLOCK_BYTES;
 /// The largest disk here, so that no sum wraps around.
 const DISK_MAX_BYTES: u64 = 1 << 62;
 /// The most partitions: a GPT's usual 128, and more than any disk here has.
 const PARTITIONS_MAX: usize = 128;
-/// zlib's default: what takes longer saves little.
-const LEVEL: u32 = 6;
 /// Blocks in a file: ext4 numbers them with 32 bits.
 const LOGICAL_MAX: u64 = 1 << 32;
-
-/// The bytes of a layout.
-pub(super) fn write(parent: &Parent) -> Result<Vec<u8>> {
-    let mut text = format!("{MAGIC}\ndisk {}\n", json(&parent.disk)?);
-    if let Some(linear) = &parent.linear_checksum {
-        let _ = writeln!(text, "linear {linear}");
-    }
-    for partition in &parent.partitions {
-        let _ = writeln!(text, "partition {}", json(&partition.summary)?);
-    }
-    for runs in parent.data.chunks(RUNS_PER_LINE) {
-        text.push_str("data");
-        for run in runs {
-            let _ = write!(text, " {}+{}", run.start, run.end - run.start);
-        }
-        text.push('\n');
-    }
-    for partition in &parent.partitions {
-        if let Some(filesystem) = &partition.ext4 {
-            write_filesystem(&mut text, partition.summary.number, filesystem);
-        }
-    }
-    text.push_str("end\n");
-    // Neither a name nor a time: the same bytes each time.
-    let mut packed = GzBuilder::new().write(Vec::new(), Level::new(LEVEL));
-    let cannot = |error| Error::io("cannot compress the layout", error);
-    packed.write_all(text.as_bytes()).map_err(cannot)?;
-    packed.finish().map_err(cannot)
-}
-
-fn json<T: Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::invalid("what is known of the disk cannot be written").caused_by(error))
-}
-
-fn write_filesystem(text: &mut String, number: u32, filesystem: &ext4::Parent) {
-    let ext4::Parent { uuid, hash_seed, epoch, block_bytes, blocks, tree, inodes, runs } = filesystem;
-    let _ = writeln!(text, "ext4 {number} {uuid} {hash_seed} {} {block_bytes} {blocks}", epoch.seconds);
-    // Where the runs of each node begin: they are sorted by node.
-    let runs_of = |node: NodeId| {
-        let first = runs.partition_point(|run| run.node < node);
-        &runs[first..first + runs[first..].partition_point(|run| run.node == node)]
-    };
-    let mut met = vec![false; tree.node_count()];
-    walk(tree, |depth, name, node| {
-        let ino = inodes.get(node.index()).copied().unwrap_or(0);
-        if std::mem::replace(&mut met[node.index()], true) {
-            if ino > 0 {
-                let _ = writeln!(text, "{depth} h {ino} - {}", escape(name));
-            }
-            return;
-        }
-        let _ = write!(text, "{depth} {} {ino} ", letter(&tree.node(node).kind));
-        write_runs(text, runs_of(node), &escape(name));
-    });
-}
-
-fn write_runs(text: &mut String, runs: &[ParentRun], name: &str) {
-    if runs.is_empty() {
-        let _ = writeln!(text, "- {name}");
-        return;
-    }
-    let mut next = 0;
-    for (line, part) in runs.chunks(RUNS_PER_LINE).enumerate() {
-        if line > 0 {
-            text.push_str("+ ");
-        }
-        for (at, run) in part.iter().enumerate() {
-            if at > 0 {
-                text.push(',');
-            }
-            match run.what {
-                ParentRunKind::Data if run.logical != next => {
-                    let _ = write!(text, "{}:", run.logical);
-                }
-                ParentRunKind::Data => {}
-                ParentRunKind::Map => text.push('m'),
-                ParentRunKind::Xattrs => text.push('x'),
-            }
-            let _ = write!(text, "{}+{}", run.start, run.count);
-            next = run.logical.saturating_add(run.count);
-        }
-        if line == 0 {
-            text.push(' ');
-            text.push_str(name);
-        }
-        text.push('\n');
-    }
-}
-
-/// Gives depth, name and node of every entry down to [`DEPTH_MAX`], in tree order; the root is `/`.
-fn walk(tree: &Tree, mut each: impl FnMut(usize, &[u8], NodeId)) {
-    each(0, b"/", NodeId::ROOT);
-    let mut stack = vec![tree.entries(NodeId::ROOT).iter()];
-    while let Some(entries) = stack.last_mut() {
-        let Some(entry) = entries.next() else {
-            stack.pop();
-            continue;
-        };
-        each(stack.len(), tree.name(entry), entry.node);
-        if tree.node(entry.node).is_directory() && stack.len() < DEPTH_MAX {
-            stack.push(tree.entries(entry.node).iter());
-        }
-    }
-}
-
-fn letter(kind: &NodeKind) -> char {
-    match kind {
-        NodeKind::Directory => 'd',
-        NodeKind::File(_) => 'f',
-        NodeKind::Symlink(_) => 'l',
-        NodeKind::CharDevice(_) => 'c',
-        NodeKind::BlockDevice(_) => 'b',
-        NodeKind::Fifo => 'p',
-        NodeKind::Socket => 's',
-    }
-}
 
 fn node_of(letter: &[u8]) -> Option<NewNode<'static>> {
     const NOTHING: Device = Device { major: 0, minor: 0 };
@@ -408,8 +287,8 @@ impl<R: BufRead> Reader<R> {
     /// An entry of a filesystem.
     fn entry(&mut self, entries: &mut Entries) -> Result<()> {
         self.entries += 1;
-        if self.entries > ENTRIES_MAX {
-            return Err(Error::limit(format!("over {ENTRIES_MAX} names in one layout")));
+        if self.entries > LAYOUT_ENTRIES_MAX {
+            return Err(Error::limit(format!("over {LAYOUT_ENTRIES_MAX} names in one layout")));
         }
         let line = std::mem::take(&mut self.line);
         let mut fields = line.splitn(5, |byte| *byte == b' ');
@@ -430,8 +309,8 @@ impl<R: BufRead> Reader<R> {
     fn take_runs(&mut self, entries: &mut Entries, runs: &[u8]) -> Result<()> {
         for run in runs.split(|byte| *byte == b',') {
             self.runs += 1;
-            if self.runs > RUNS_MAX {
-                return Err(Error::limit(format!("over {RUNS_MAX} runs in one layout")));
+            if self.runs > LAYOUT_RUNS_MAX {
+                return Err(Error::limit(format!("over {LAYOUT_RUNS_MAX} runs in one layout")));
             }
             entries.add_run(self.number, run).map_err(|what| self.wrong(what))?;
         }

@@ -14,10 +14,11 @@
 
 mod file;
 mod open;
+mod write;
 
 pub(super) use open::ext4_of_read;
 
-pub use file::{ENTRIES_MAX, LAYOUT_MAX_BYTES, RUNS_MAX};
+pub use file::{LAYOUT_ENTRIES_MAX, LAYOUT_MAX_BYTES, LAYOUT_RUNS_MAX};
 
 use crate::error::Result;
 use crate::fs::ext4;
@@ -125,14 +126,14 @@ impl Parent {
     /// # Errors
     /// None but a lack of memory.
     pub fn to_layout(&self) -> Result<Vec<u8>> {
-        file::write(self)
+        write::write(self)
     }
 
     /// Reads what [`Parent::to_layout`] gives, or its text.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] with the number of the line for what is no layout or cannot be of one disk;
-    /// [`crate::ErrorKind::LimitExceeded`] over [`LAYOUT_MAX_BYTES`], [`ENTRIES_MAX`] or [`RUNS_MAX`], or for a gzip bomb.
+    /// [`crate::ErrorKind::LimitExceeded`] over [`LAYOUT_MAX_BYTES`], [`LAYOUT_ENTRIES_MAX`] or [`LAYOUT_RUNS_MAX`], or for a gzip bomb.
     pub fn from_layout(bytes: &[u8]) -> Result<Self> {
         file::read(bytes, crate::units::u64_of(bytes.len()))
     }
