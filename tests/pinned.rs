@@ -61,13 +61,17 @@ fn build(source: &Path, out: &Path, more: &[&str]) -> String {
 
 /// (format, options, SHA-256 of the file)
 const PINNED: &[(&str, &[&str], &str)] = &[
-    ("raw", &["--size", "64 MiB"], "620e928a9ccd1aa437279da11bdb71f2107b4c2e28e298c2ed11cc3f90e0e9ba"),
-    ("vhd", &["--size", "64 MiB"], "43ea6f649304dc80bfa5eec1a712dadf4c0d4b00b0dc714c90c3a133353c2591"),
-    ("vhd-fixed", &["--size", "64 MiB"], "dd635c39031b48b043e705a05c466a7f5d0abc987ed7c7293f99e699b2df3ee8"),
-    ("raw", &["--size", "64 MiB", "--name", "web"], "5aeb7829858319624348822be9b8d289981172f55a3c2920a87ee70f055b73b6"),
-    ("raw", &["--size", "64 MiB", "--table", "mbr", "--name", "web"], "bce6e07e3f374bb80a42335d23d5a2aadb3890537cd89172c4d87e30903c67b3"),
-    ("raw", &["--size", "64 MiB", "--table", "none", "--name", "web"], "26e17f579ee8e6cead42bdf68fce48cec10da29102c1ffe4bc02dec23291a385"),
-    ("raw", &["--size", "64 MiB", "--sector-size", "4096", "--name", "web"], "e3574219f7d7f5a609aa1114c59fe2c96940bea89c109f297b031d5dd6a0e9c9"),
+    ("raw", &["--size", "64 MiB"], "c40f21d657bcec55ef100d740a88f8215bd022d09346621c9d85329560baba5f"),
+    ("vhd", &["--size", "64 MiB"], "de444215c19fd73b9135c4003dfd8454f15fd2c747d87cb106616a6683a9d950"),
+    ("vhd-fixed", &["--size", "64 MiB"], "6303baccda09312a371cb37b1c5dfb7450c4063eab208df1228efcd28e79bc50"),
+    ("raw", &["--size", "64 MiB", "--name", "web"], "46fd5d960407a35046b561cf3894650f14aab5a52131380839d6eaca56137917"),
+    ("raw", &["--size", "64 MiB", "--table", "mbr", "--name", "web"], "f6cd20e91ea054f3fc3032b5293d165d159619a89688889fba789835a72c02d0"),
+    ("raw", &["--size", "64 MiB", "--table", "none", "--name", "web"], "e54cbb541844a9e619e59f26c3280771f37d3209763706d1993417af1b8a6f1e"),
+    ("raw", &["--size", "64 MiB", "--sector-size", "4096", "--name", "web"], "f3e31826a4ac8012bdd86c1a656392aefbf4898ee190593fa85608b8c3f46e9f"),
+    // As every version since 0.1 has laid them.
+    ("raw", &["--size", "64 MiB", "--packing", "dense"], "620e928a9ccd1aa437279da11bdb71f2107b4c2e28e298c2ed11cc3f90e0e9ba"),
+    ("vhd", &["--size", "64 MiB", "--packing", "dense"], "43ea6f649304dc80bfa5eec1a712dadf4c0d4b00b0dc714c90c3a133353c2591"),
+    ("raw", &["--size", "64 MiB", "--packing", "dense", "--table", "mbr", "--name", "web"], "bce6e07e3f374bb80a42335d23d5a2aadb3890537cd89172c4d87e30903c67b3"),
 ];
 
 #[test]

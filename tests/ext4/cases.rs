@@ -5,7 +5,7 @@ use crate::image::{EPOCH, Image, e2fsck, options, refusal};
 use crate::kernel::{Mounted, compare};
 use crate::sample::{Maker, empty, everything, metadata};
 use rootvol::ErrorKind;
-use rootvol::fs::ext4::{Options, SizeRequest, plan};
+use rootvol::fs::ext4::{Options, Packing, SizeRequest, plan};
 use rootvol::layout::{Layout, fill};
 use rootvol::tree::{Metadata, NewNode, Timestamp};
 use sha2::{Digest, Sha256};
@@ -325,12 +325,15 @@ fn debugfs_shows_inodes_extents_and_xattrs() {
 #[test]
 fn r9_the_same_tree_gives_the_same_bytes_on_every_machine() {
     let sample = everything();
-    for (block_bytes, pinned) in
-        [(4096, "9d5a313973612cf096f5e74134d54478d61f7d3e719d2a75770b4eb4a4b71ead"), (1024, "1c4a7ffe8ddd423d1db865b139b4aabbe09642c69ed6e7d13cdb830c6495b1ff")]
-    {
+    for (block_bytes, packing, pinned) in [
+        (4096, Packing::Stable, "STABLE4096"),
+        (1024, Packing::Stable, "STABLE1024"),
+        (4096, Packing::Dense, "9d5a313973612cf096f5e74134d54478d61f7d3e719d2a75770b4eb4a4b71ead"),
+        (1024, Packing::Dense, "1c4a7ffe8ddd423d1db865b139b4aabbe09642c69ed6e7d13cdb830c6495b1ff"),
+    ] {
         let sample = crate::sample::without(&sample, |path| block_bytes == 1024 && ONLY_IN_LARGE_BLOCKS.contains(&path));
         let mut options = options(SizeRequest::Exact(64 * MIB));
-        options.block_bytes = block_bytes;
+        (options.block_bytes, options.packing) = (block_bytes, packing);
         let layout = plan(Arc::clone(&sample.tree), &options).unwrap();
         let mut whole = vec![0; usize::try_from(layout.size_bytes()).unwrap()];
         fill(&layout, &*sample.contents, 0, &mut whole).unwrap();
