@@ -24,7 +24,7 @@ const IN_PIECES_MAX: usize = 15;
 /// The 512-KiB blocks that contents may lie in, in hundredths of those of a fresh build. The promise is 105.
 const SPREAD_MAX: u64 = 104;
 /// Of the used blocks of a 512-KiB block so many hundredths are read first at boot: then it is one of those that an order has made.
-const TOGETHER: u64 = 75;
+const TOGETHER: u64 = 92;
 
 /// A stretch that an item had and may keep.
 #[derive(Debug, Clone, Copy)]
@@ -65,10 +65,10 @@ pub(super) fn place(
     let mut blocked = occupied.to_vec();
     blocked.extend(ledger.runs.iter().map(|run| run.start..run.end()));
     let at_home = at_home(context, first, matching);
-    let mut of_first = Keeping::new(context, matching, first);
+    let mut of_first = Keeping::new(context, matching, first, true);
     of_first.stays.retain(|stay| at_home[stay.item]);
     of_first.accept(&mut blocked, end);
-    let mut of_rest = Keeping::new(context, matching, rest);
+    let mut of_rest = Keeping::new(context, matching, rest, false);
     of_rest.accept(&mut blocked, end);
     of_rest.grow(&mut blocked, end);
     of_rest.move_pieces(&mut blocked, notes);
@@ -123,7 +123,7 @@ fn mark_left(parent: &Parent, free: &[Range<u64>], unit: u64, dirty: &mut Vec<Ra
 /// Which items of an order lie together already: nearly all of what they had is in 512-KiB blocks that hold hardly anything else.
 fn at_home(context: &Context<'_>, first: &Items, matching: &Matching) -> Vec<bool> {
     let unit = context.unit();
-    let keeping = Keeping::new(context, matching, first);
+    let keeping = Keeping::new(context, matching, first, true);
     let mut pages: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for stay in &keeping.stays {
         for (page, blocks) in ends(stay, unit) {
@@ -162,7 +162,7 @@ fn ends(stay: &Stay, unit: u64) -> Vec<(u64, u64)> {
 
 impl<'a> Keeping<'a> {
     /// All that items had, as far as they still need it.
-    fn new(context: &'a Context<'a>, matching: &'a Matching, items: &'a Items) -> Self {
+    fn new(context: &'a Context<'a>, matching: &'a Matching, items: &'a Items, of_order: bool) -> Self {
         let mut stays = Vec::new();
         let inside = |run: &&ParentRun| {
             let ends = [run.start.checked_add(run.count), run.logical.checked_add(run.count)];
@@ -193,7 +193,8 @@ impl<'a> Keeping<'a> {
                     }
                 }
             }
-            if !item.is_part {
+            // Of a file in parts, what maps it goes with the part that is read first.
+            if !item.is_part || of_order {
                 let maps = matching.runs(context.tree, node, ParentRunKind::Map).iter().filter(inside);
                 stays.extend(maps.map(|run| {
                     let count = run.count.min(context.geometry.blocks - run.start);

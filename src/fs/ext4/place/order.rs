@@ -1,14 +1,15 @@
 //! What is read first at boot: together, in the order of reading, in 512-KiB blocks that hold nothing else.
 //!
-//! Of a file of which parts are read, these parts lie there and the rest elsewhere, as long as the file's extents still fit into its
-//! inode; else neighbouring parts are taken together.
+//! Of a file of which parts are read, these parts lie there and the rest elsewhere. Neighbouring parts are taken together until the
+//! file's extents fit into its inode, unless that would take much more along: then the block that maps the file lies there too.
 
 use super::items::{Context, Item, Items};
-use super::ledger::{Cursor, Ledger};
+use super::ledger::{Cursor, Holder, Ledger};
 use crate::error::Result;
 use crate::fs::ext4::mapping::Piece;
 use crate::tree::{NodeId, NodeKind};
 use crate::units::{index_of, u64_of};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Bytes between two parts of a file that are not worth an extent.
@@ -17,6 +18,10 @@ const GAP_BYTES: u64 = 64 << 10;
 const REST_MIN_BYTES: u64 = 128 << 10;
 /// Extents that fit into an inode.
 const EXTENTS_MAX: usize = 4;
+/// Extents that a file may come to have, all of which one block maps.
+const EXTENTS_MAPPED_MAX: usize = 64;
+/// Bytes that more extents than an inode holds have to save.
+const SAVING_MIN_BYTES: u64 = 256 << 10;
 /// Not named.
 const UNNAMED: u32 = u32::MAX;
 
@@ -111,20 +116,37 @@ impl Named {
         }
         let block_bytes = context.geometry.block_bytes;
         let ranges = self.ranges.iter().filter(|range| !range.is_empty()).map(|range| range.start / block_bytes..range.end.div_ceil(block_bytes));
-        let mut ranges = joined(ranges.collect(), GAP_BYTES / block_bytes);
-        loop {
-            let (read, left) = split(pieces, &ranges);
-            let blocks = |pieces: &[Piece]| pieces.iter().map(|piece| piece.blocks).sum::<u64>();
-            if read.is_empty() {
-                return Parts::None;
-            }
-            if blocks(&left) * block_bytes < REST_MIN_BYTES {
-                return Parts::All;
-            }
-            if read.len() + left.len() <= EXTENTS_MAX.max(pieces.len() + 1) {
-                return Parts::Some { read, left };
-            }
-            let Some(at) = (1..ranges.len()).min_by_key(|at| ranges[*at].start - ranges[at - 1].end) else { return Parts::All };
+        let ranges = joined(ranges.collect(), GAP_BYTES / block_bytes);
+        let bytes = |pieces: &[Piece]| pieces.iter().map(|piece| piece.blocks).sum::<u64>() * block_bytes;
+        let (many, few) = (apart(pieces, ranges.clone(), EXTENTS_MAPPED_MAX), apart(pieces, ranges, EXTENTS_MAX.max(pieces.len() + 1)));
+        let (read, left) = if bytes(&many.0) + SAVING_MIN_BYTES <= bytes(&few.0) { many } else { few };
+        if read.is_empty() {
+            Parts::None
+        } else if bytes(&left) < REST_MIN_BYTES {
+            Parts::All
+        } else {
+            Parts::Some { read, left }
+        }
+    }
+}
+
+/// The pieces of a file in `ranges` and those outside of them, ranges joined over the smallest gaps until there are at most `extents`.
+fn apart(pieces: &[Piece], mut ranges: Vec<Range<u64>>, extents: usize) -> (Vec<Piece>, Vec<Piece>) {
+    loop {
+        let (read, left) = split(pieces, &ranges);
+        if read.len() + left.len() <= extents {
+            return (read, left);
+        }
+        // How many joins it takes at least; each leaves out two ends.
+        let joins = (read.len() + left.len() - extents).div_ceil(2);
+        let mut gaps: Vec<(u64, usize)> = (1..ranges.len()).map(|at| (ranges[at].start - ranges[at - 1].end, at)).collect();
+        if gaps.is_empty() {
+            return (pieces.to_vec(), Vec::new());
+        }
+        gaps.sort_unstable();
+        let mut closed: Vec<usize> = gaps.into_iter().take(joins).map(|(_, at)| at).collect();
+        closed.sort_unstable();
+        for at in closed.into_iter().rev() {
             let end = ranges.remove(at).end;
             ranges[at - 1].end = end;
         }
@@ -165,9 +187,17 @@ fn split(pieces: &[Piece], ranges: &[Range<u64>]) -> (Vec<Piece>, Vec<Piece>) {
     (inside, outside)
 }
 
-/// Places what is read first from `free` on. With `apart` it gets whole 512-KiB blocks, and the returned range is what stays empty of
-/// the last; without, it lies wherever there is room.
-pub(super) fn place(context: &Context<'_>, first: &Items, ledger: &mut Ledger, free: &[Range<u64>], apart: bool) -> Result<Range<u64>> {
+/// What an order leaves beside what it has placed.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// What stays empty of the last 512-KiB block.
+    pub(super) empty: Range<u64>,
+    /// By inode: blocks for what will map files in parts.
+    pub(super) maps: BTreeMap<u32, Vec<Range<u64>>>,
+}
+
+/// Places what is read first from `free` on: with `apart` in whole 512-KiB blocks, without wherever there is room.
+pub(super) fn place(context: &Context<'_>, first: &Items, ledger: &mut Ledger, free: &[Range<u64>], apart: bool) -> Result<Beside> {
     let unit = context.unit();
     let whole: Vec<Range<u64>>;
     let free = if apart {
@@ -178,11 +208,24 @@ pub(super) fn place(context: &Context<'_>, first: &Items, ledger: &mut Ledger, f
         free
     };
     let mut cursor = Cursor::new(free, context.geometry.blocks);
+    let mut beside = Beside::default();
+    let mut end = 0;
     for item in &first.list {
         super::policy::put_item(context, first, item, ledger, &mut cursor)?;
+        end = ledger.runs.last().map_or(end, super::Run::end);
+        // So many parts are not mapped in the inode.
+        if let (Holder::Inode(ino), true) = (item.holder, item.is_part && first.pieces(context, item).len() * 2 > EXTENTS_MAX + 1) {
+            let (start, count) = cursor.take(1);
+            if start < context.geometry.blocks {
+                beside.maps.insert(ino, vec![start..start + count]);
+                end = start + count;
+            }
+        }
     }
-    let end = ledger.runs.last().filter(|_| !first.list.is_empty() && apart).map_or(0, super::Run::end);
-    Ok(end..end.next_multiple_of(unit))
+    if apart {
+        beside.empty = end..end.next_multiple_of(unit);
+    }
+    Ok(beside)
 }
 
 /// How many blocks items have.

@@ -17,7 +17,6 @@ use crate::fs::ext4::numbers::{Numbers, Owner};
 use crate::fs::ext4::options::{Options, Packing};
 use crate::fs::ext4::survey::Survey;
 use crate::tree::Tree;
-use std::collections::BTreeMap;
 use std::iter::once;
 use std::ops::Range;
 
@@ -75,11 +74,9 @@ fn anew(
 ) -> Result<Option<Ledger>> {
     let end = context.geometry.blocks;
     let mut ledger = Ledger { runs: own.runs.clone(), ..*own };
-    let left_empty = order::place(context, first, &mut ledger, &own.free(occupied, end), apart)?;
+    let beside = order::place(context, first, &mut ledger, &own.free(occupied, end), apart)?;
     let mut occupied = occupied.to_vec();
-    if !left_empty.is_empty() {
-        occupied.push(left_empty);
-    }
+    occupied.extend(beside.maps.values().flatten().cloned().chain(Some(beside.empty).filter(|empty| !empty.is_empty())));
     let free = ledger.free(&occupied, end);
     let mut ledger = match packing {
         Packing::Stable => match stable::place(context, rest, &ledger, &free)? {
@@ -97,7 +94,7 @@ fn anew(
     if ledger.in_parts {
         ledger.sort();
         let free = ledger.free(&occupied, end);
-        keep::complete_maps(&mut ledger, &BTreeMap::new(), &mut Room::new(&free, Vec::new(), context.unit()), end)?;
+        keep::complete_maps(&mut ledger, &beside.maps, &mut Room::new(&free, Vec::new(), context.unit()), end)?;
     }
     Ok(Some(ledger))
 }
