@@ -16,7 +16,7 @@
 //! Refused, with the number of the line: paths that are not absolute or have `..`, backslashes that begin no `\xNN`, ranges that are empty or
 //! end behind 2^64, lines of over [`LINE_MAX_BYTES`], over [`ENTRIES_MAX`] entries.
 
-use crate::error::{Error, Result, escape};
+use crate::error::{Error, Result, escape, unescape};
 use crate::fs::OrderedPath;
 use crate::tree;
 use crate::units::u64_of;
@@ -142,7 +142,8 @@ fn entry(line: &[u8]) -> Result<Option<OrderedPath>> {
     if path.first() != Some(&b'/') {
         return Err(Error::corrupt(format!("the path \"{}\" is not absolute", shown(path))));
     }
-    let path = plain(&unescaped(path)?)?;
+    let path =
+        plain(&unescape(path).ok_or_else(|| Error::corrupt(format!("a backslash that begins no \\xNN in \"{}\"; a backslash itself is \\x5C", shown(path))))?)?;
     let ranges = rest.map_or(Ok(Vec::new()), ranges)?;
     Ok(Some(OrderedPath { path, ranges }))
 }
@@ -151,29 +152,6 @@ fn entry(line: &[u8]) -> Result<Option<OrderedPath>> {
 fn shown(bytes: &[u8]) -> String {
     const MOST: usize = 80;
     if bytes.len() > MOST { format!("{}…", escape(&bytes[..MOST])) } else { escape(bytes) }
-}
-
-/// What was escaped as `\xNN`, as it was.
-fn unescaped(text: &[u8]) -> Result<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, behind @ ..] = rest {
-        rest = behind;
-        if *first != b'\\' {
-            out.push(*first);
-            continue;
-        }
-        let byte = match behind {
-            [b'x', high, low, after @ ..] => digit(*high).zip(digit(*low)).map(|(high, low)| (high << 4 | low, after)),
-            _ => None,
-        };
-        let wrong = || Error::corrupt(format!("a backslash that begins no \\xNN in \"{}\"; a backslash itself is \\x5C", shown(text)));
-        let (byte, after) = byte.ok_or_else(wrong)?;
-        out.push(byte);
-        rest = after;
-    }
-    Ok(out)
 }
 
 /// A path in its plain form: `/`, or names with one slash before each.

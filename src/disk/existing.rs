@@ -9,7 +9,7 @@ use super::{Disk, Inner, Known, Part};
 use crate::content::{ContentStore, Contents, ReadAt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::DiskReader;
-use crate::fs::ReadOptions;
+use crate::fs::{ReadOptions, fat};
 use crate::guid::Guid;
 use crate::layout::{AllocationMap, Layout, Segment, SegmentSource};
 use crate::partition::{self, Table, TableKind};
@@ -50,8 +50,8 @@ impl Disk {
         let mut notes = image.notes().to_vec();
         let table = if size_bytes > old_bytes { moved_table(image, size_bytes)? } else { Vec::new() };
         let reader = Arc::clone(image.disk());
-        let mut ext4 = Vec::new();
-        let free = free_ranges(image, &mut notes, &mut ext4);
+        let mut known = Vec::new();
+        let free = free_ranges(image, &mut notes, &mut known);
         let data = stream::blocks_with_data(&*reader, &options.cancel)?;
         let layout = ImageLayout::new(size_bytes, old_bytes, &data, &free, table);
         let mut contents = ContentStore::new();
@@ -72,7 +72,7 @@ impl Disk {
             allocation: AllocationMap::of(&layout),
             parts: vec![Part { offset_bytes: 0, layout: Arc::new(layout) }],
             vacated: Vec::new(),
-            ext4,
+            known,
             contents,
             summary,
             partitions: image.partitions().to_vec(),
@@ -142,18 +142,18 @@ fn moved_table(image: &DiskImage, size_bytes: u64) -> Result<Vec<(u64, Vec<u8>)>
     Ok(pieces)
 }
 
-/// What the disk's filesystems have free, ascending: those that were read without a finding. Of ext4 also where files lie.
-fn free_ranges(image: &DiskImage, notes: &mut Vec<String>, ext4: &mut Vec<(u32, Known)>) -> Vec<Range<u64>> {
+/// What the disk's filesystems have free, ascending: those that were read without a finding. Also where their files lie.
+fn free_ranges(image: &DiskImage, notes: &mut Vec<String>, known: &mut Vec<(u32, Known)>) -> Vec<Range<u64>> {
     let options = ReadOptions { check: true, ..ReadOptions::default() };
     let mut free = Vec::new();
     for partition in image.partitions().iter().filter(|partition| partition.filesystem.is_some()) {
         match image.read(partition.number, &options) {
             Ok(Some(read)) if read.is_sound() => {
-                if read.summary.kind.starts_with("ext")
-                    && let Ok(known) = ext4_of_read(image, partition, &read)
-                    && known.check().is_ok()
-                {
-                    ext4.push((partition.number, Known::Read(Arc::new(known))));
+                if read.summary.kind.starts_with("ext") {
+                    let parent = ext4_of_read(image, partition, &read).ok().filter(|parent| parent.check().is_ok());
+                    known.extend(parent.map(|parent| (partition.number, Known::Ext4(Arc::new(parent)))));
+                } else if let Ok(Some(parent)) = fat::Parent::of(&read) {
+                    known.push((partition.number, Known::Fat(Arc::new(parent))));
                 }
                 let base = partition.offset_bytes;
                 let end = read.summary.size_bytes.min(partition.size_bytes);

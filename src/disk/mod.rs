@@ -32,7 +32,7 @@ pub use write::{Unnamed, WriteOptions, Written};
 use crate::checksum::{BlockChecksums, BlockState};
 use crate::content::ContentStore;
 use crate::error::{Result, escape};
-use crate::fs::ext4;
+use crate::fs::{ext4, fat};
 use crate::guid::Guid;
 use crate::layout::{AllocationMap, Layout, Segment, SegmentSource, Visitor};
 use crate::partition::{self, Table, TableKind, TableLayout};
@@ -76,20 +76,24 @@ struct Part {
     layout: Arc<dyn Layout>,
 }
 
-/// An ext4 filesystem of which is known where its files lie.
+/// A filesystem of which is known where its files lie.
 #[derive(Clone)]
 enum Known {
     /// Planned here.
-    Planned(Arc<ext4::Ext4Layout>),
+    PlannedExt4(Arc<ext4::Ext4Layout>),
+    /// Planned here.
+    PlannedFat(Arc<fat::FatLayout>),
     /// Read from an image.
-    Read(Arc<ext4::Parent>),
+    Ext4(Arc<ext4::Parent>),
+    /// Read from an image.
+    Fat(Arc<fat::Parent>),
 }
 
 /// What lies in the partitions.
 struct Placement {
     parts: Vec<Part>,
     /// By the number of the partition.
-    ext4: Vec<(u32, Known)>,
+    known: Vec<(u32, Known)>,
 }
 
 /// A planned disk. Cheap to clone; any part of it can be made at any time, from any thread.
@@ -102,7 +106,7 @@ struct Inner {
     parts: Vec<Part>,
     /// Blocks that a parent held and nothing here uses; ascending, disjoint, and of no other segment.
     vacated: Vec<Range<u64>>,
-    ext4: Vec<(u32, Known)>,
+    known: Vec<(u32, Known)>,
     contents: ContentStore,
     allocation: AllocationMap,
     summary: DiskSummary,
@@ -127,7 +131,7 @@ impl fmt::Debug for Disk {
 
 impl Disk {
     fn assemble(drafted: Drafted, table: &Table, placement: Placement, partitions: Vec<PartitionSummary>) -> Result<Self> {
-        let Placement { mut parts, ext4 } = placement;
+        let Placement { mut parts, known } = placement;
         parts.sort_by_key(|part| part.offset_bytes);
         let gpt = table.kind == TableKind::Gpt;
         let mbr = table.kind == TableKind::Mbr;
@@ -144,7 +148,7 @@ impl Disk {
             table,
             parts,
             vacated: Vec::new(),
-            ext4,
+            known,
             contents: drafted.store,
             summary,
             partitions,
@@ -182,12 +186,15 @@ impl Disk {
         parent.linear_checksum = Some(checksums.linear_checksum());
         parent.name = self.0.name.as_deref().map_or_else(|| "image".into(), |name| escape(name.as_bytes()));
         for summary in &self.0.partitions {
-            let ext4 = match self.0.ext4.iter().find(|(number, _)| *number == summary.number) {
-                Some((_, Known::Planned(layout))) => Some(Arc::new(layout.as_parent()?)),
-                Some((_, Known::Read(read))) => Some(Arc::clone(read)),
-                None => None,
-            };
-            parent.partitions.push(ParentPartition { ext4, ..ParentPartition::new(summary.clone()) });
+            let mut partition = ParentPartition::new(summary.clone());
+            match self.0.known.iter().find(|(number, _)| *number == summary.number) {
+                Some((_, Known::PlannedExt4(layout))) => partition.ext4 = Some(Arc::new(layout.as_parent()?)),
+                Some((_, Known::PlannedFat(layout))) => partition.fat = Some(Arc::new(layout.as_parent())),
+                Some((_, Known::Ext4(read))) => partition.ext4 = Some(Arc::clone(read)),
+                Some((_, Known::Fat(read))) => partition.fat = Some(Arc::clone(read)),
+                None => {}
+            }
+            parent.partitions.push(partition);
         }
         parent.partitions.sort_by_key(|partition| partition.summary.number);
         let data = checksums.runs().filter(|run| run.state == BlockState::Data);

@@ -109,7 +109,7 @@ pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
     let mut notes = Vec::new();
     let (places, disk_bytes) = keep::chosen_places(&drafted, &trees, &mut notes)?;
     drafted.notes.extend(notes);
-    let mut ext4 = Vec::new();
+    let mut known = Vec::new();
     let mut parts = Vec::with_capacity(places.len());
     let mut entries = Vec::with_capacity(places.len());
     let mut summaries = Vec::with_capacity(places.len());
@@ -139,9 +139,10 @@ pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
         let other = keep::other_geometry(draft, planned.as_ref().map(|planned| &planned.summary));
         let number = draft.number;
         drafted.notes.extend(other);
-        if let Some(Planned { layout, notes, ext4: planned, .. }) = planned {
+        if let Some(Planned { layout, notes, ext4, fat, .. }) = planned {
             drafted.notes.extend(notes);
-            ext4.extend(planned.map(|layout| (number, Known::Planned(layout))));
+            known.extend(ext4.map(|layout| (number, Known::PlannedExt4(layout))));
+            known.extend(fat.map(|layout| (number, Known::PlannedFat(layout))));
             parts.push(Part { offset_bytes, layout });
         }
     }
@@ -155,7 +156,7 @@ pub(super) fn place(mut drafted: Drafted) -> Result<Disk> {
         partitions: entries,
         boot_code: None,
     };
-    Disk::assemble(drafted, &table, Placement { parts, ext4 }, summaries)
+    Disk::assemble(drafted, &table, Placement { parts, known }, summaries)
 }
 
 fn default_label(draft: &Draft) -> String {
@@ -427,6 +428,7 @@ fn fat_options(drafted: &Drafted, draft: &Draft, settings: &FatSettings, asked: 
     options.label = settings.label.clone().unwrap_or_else(|| if draft.spec.is_esp() { "ESP".into() } else { String::new() });
     options.kind = settings.kind;
     options.order.clone_from(&draft.order);
+    options.parent = draft.parent.as_ref().and_then(|parent| parent.fat.clone()).filter(|_| !drafted.spec.repack);
     options.cluster_bytes = settings.cluster_bytes;
     options.sector_bytes = drafted.spec.sector_bytes;
     options.hidden_sectors = u32::try_from(offset_bytes / u64::from(drafted.spec.sector_bytes)).unwrap_or(0);

@@ -47,6 +47,8 @@ pub struct Planned {
     pub notes: Vec<String>,
     /// The same layout as what it is, where it is ext4: a later version can stay close to it ([`ext4::Ext4Layout::as_parent`]).
     pub ext4: Option<Arc<ext4::Ext4Layout>>,
+    /// The same layout as what it is, where it is FAT ([`fat::FatLayout::as_parent`]).
+    pub fat: Option<Arc<fat::FatLayout>>,
 }
 
 /// Plans `tree` into a filesystem. Does no I/O.
@@ -57,11 +59,11 @@ pub fn plan(tree: &Arc<Tree>, options: &Options) -> Result<Planned> {
     Ok(match options {
         Options::Ext4(options) => {
             let layout = Arc::new(ext4::plan(Arc::clone(tree), options)?);
-            Planned { summary: layout.summary(), notes: layout.notes(), ext4: Some(Arc::clone(&layout)), layout }
+            Planned { summary: layout.summary(), notes: layout.notes(), ext4: Some(Arc::clone(&layout)), fat: None, layout }
         }
         Options::Fat(options) => {
-            let layout = fat::plan(Arc::clone(tree), options)?;
-            Planned { summary: layout.summary(), notes: layout.notes().to_vec(), layout: Arc::new(layout), ext4: None }
+            let layout = Arc::new(fat::plan(Arc::clone(tree), options)?);
+            Planned { summary: layout.summary(), notes: layout.notes().to_vec(), ext4: None, fat: Some(Arc::clone(&layout)), layout }
         }
     })
 }

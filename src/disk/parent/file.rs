@@ -13,6 +13,9 @@
 //! 2 f 13 12000+3,40:12003+2,m12100+1,x9300+1 hosts
 //! + 13000+1                                     more runs of the same entry
 //! 2 h 13 - hosts.again                          one more name of an inode that was met
+//! fat 1 fat32 4096 1064960                      partition, kind, bytes in a cluster, where the first cluster begins in the volume
+//! d 2+1 /                                       directory or file, clusters, path
+//! f 5+3,9+1 /EFI/BOOT/BOOTX64.EFI
 //! end
 //! ```
 //! Runs are `start+count` in blocks of the filesystem and go on where the one before ended in the file, unless `logical:` stands before
@@ -22,10 +25,11 @@
 //! filesystem, an inode of two entries, blocks of two runs. Work and memory follow the text, and the text the file: at most
 //! [`RATIO_MAX`] times as long.
 
-use super::{Parent, ParentPartition};
+use super::{Parent, ParentPartition, chains};
 use crate::compressed::{Compression, Decompressed, Limits, unwrap_io};
-use crate::error::{Error, Result, escape};
+use crate::error::{Error, Result, escape, unescape};
 use crate::fs::ext4::{self, ParentRun, ParentRunKind};
+use crate::fs::fat;
 use crate::guid::Guid;
 use crate::report::{DiskSummary, PartitionSummary};
 use crate::tree::{Device, Metadata, NewNode, NodeId, Timestamp, TreeBuilder};
@@ -169,9 +173,16 @@ impl<R: BufRead> Reader<R> {
             self.data(&mut parent)?;
             self.next()?;
         }
-        while self.line.starts_with(b"ext4 ") {
-            let (at, filesystem) = self.filesystem(&parent)?;
-            parent.partitions[at].ext4 = Some(Arc::new(filesystem));
+        loop {
+            if self.line.starts_with(b"ext4 ") {
+                let (at, filesystem) = self.filesystem(&parent)?;
+                parent.partitions[at].ext4 = Some(Arc::new(filesystem));
+            } else if self.line.starts_with(b"fat ") {
+                let (at, volume) = self.volume(&parent)?;
+                parent.partitions[at].fat = Some(Arc::new(volume));
+            } else {
+                break;
+            }
         }
         if self.line != b"end" {
             return Err(self.wrong("it is none of those that can stand here"));
@@ -226,6 +237,25 @@ impl<R: BufRead> Reader<R> {
             parent.data.push(range);
         }
         Ok(())
+    }
+
+    /// The FAT volume that begins at this line; the line is then the one behind it.
+    fn volume(&mut self, parent: &Parent) -> Result<(usize, fat::Parent)> {
+        let known = parent.partitions.iter().map(|partition| (&partition.summary, partition.fat.is_some()));
+        let (at, mut volume) = chains::head(&self.line, known).map_err(|what| self.wrong(what))?;
+        self.next()?;
+        while self.line.starts_with(b"d ") || self.line.starts_with(b"f ") || self.line.starts_with(b"+ ") {
+            self.entries += 1;
+            if self.entries > LAYOUT_ENTRIES_MAX {
+                return Err(Error::limit(format!("over {LAYOUT_ENTRIES_MAX} names in one layout")));
+            }
+            self.runs += chains::add(&mut volume, &self.line).map_err(|what| self.wrong(what))?;
+            if self.runs > LAYOUT_RUNS_MAX {
+                return Err(Error::limit(format!("over {LAYOUT_RUNS_MAX} runs in one layout")));
+            }
+            self.next()?;
+        }
+        Ok((at, volume))
     }
 
     /// The filesystem that begins at this line; the line is then the one behind it.
@@ -447,31 +477,13 @@ impl Entries {
 }
 
 /// A number in decimal digits alone.
-fn decimal(text: &[u8]) -> Option<u64> {
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(text).ok().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))?;
     digits.parse().ok()
 }
 
 /// `first+count`.
-fn pair(text: &[u8]) -> Option<(u64, u64)> {
+pub(super) fn pair(text: &[u8]) -> Option<(u64, u64)> {
     let at = text.iter().position(|byte| *byte == b'+')?;
     Some((decimal(&text[..at])?, decimal(&text[at + 1..])?))
-}
-
-/// The bytes that [`escape`] wrote.
-fn unescape(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        if *first != b'\\' {
-            bytes.push(*first);
-            continue;
-        }
-        let [b'x', high, low, behind @ ..] = rest else { return None };
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        bytes.push(digit(*high)? << 4 | digit(*low)?);
-        rest = behind;
-    }
-    Some(bytes)
 }

@@ -12,6 +12,7 @@
 //! Anybody may have made what is opened here. It decides places only, never contents: what cannot be is refused, and of a
 //! filesystem that is damaged the sound part is known.
 
+mod chains;
 mod file;
 mod open;
 mod write;
@@ -21,8 +22,8 @@ pub(super) use open::ext4_of_read;
 pub use file::{LAYOUT_ENTRIES_MAX, LAYOUT_MAX_BYTES, LAYOUT_RUNS_MAX};
 
 use crate::error::Result;
-use crate::fs::ext4;
 use crate::fs::ext4::format::TIME_MAX_SECONDS;
+use crate::fs::{ext4, fat};
 use crate::layout::AllocationMap;
 use crate::report::{DiskSummary, PartitionSummary};
 use crate::tree::Timestamp;
@@ -59,13 +60,15 @@ pub struct ParentPartition {
     pub summary: PartitionSummary,
     /// Where the files of its ext4 filesystem lie, as far as it could be read.
     pub ext4: Option<Arc<ext4::Parent>>,
+    /// Where the files of its FAT volume lie.
+    pub fat: Option<Arc<fat::Parent>>,
 }
 
 impl ParentPartition {
     /// A partition of which no more is known than this.
     #[must_use]
     pub fn new(summary: PartitionSummary) -> Self {
-        Self { summary, ext4: None }
+        Self { summary, ext4: None, fat: None }
     }
 
     pub(super) fn is_root(&self) -> bool {

@@ -5,7 +5,7 @@ use super::{Parent, ParentPartition};
 use crate::content::{Part, ReadAt};
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::format::DiskReader;
-use crate::fs::{ReadOptions, ext4};
+use crate::fs::{ReadOptions, ext4, fat};
 use crate::report::{PartitionSummary, Report};
 use crate::source::{self, DiskImage};
 use crate::stream::{self, Cancel};
@@ -55,8 +55,9 @@ impl Parent {
         let mut notes = Vec::new();
         let mut partitions = Vec::new();
         for summary in image.partitions() {
-            let ext4 = ext4_of(image, summary, &mut notes)?;
-            partitions.push(ParentPartition { summary: summary.clone(), ext4: ext4.map(Arc::new) });
+            let ext4 = ext4_of(image, summary, &mut notes)?.map(Arc::new);
+            let fat = fat_of(image, summary, &mut notes)?.map(Arc::new);
+            partitions.push(ParentPartition { summary: summary.clone(), ext4, fat });
         }
         let data = stream::blocks_with_data(&**image.disk(), cancel)?;
         Ok(Self {
@@ -93,6 +94,23 @@ fn ext4_of(image: &DiskImage, summary: &PartitionSummary, notes: &mut Vec<String
         notes.push(format!("partition {}: of what is damaged nothing is known: {first} ({} in all)", summary.number, read.damage.len()));
     }
     Ok(Some(known))
+}
+
+/// Where the files of a partition's FAT volume lie, if it is one.
+fn fat_of(image: &DiskImage, summary: &PartitionSummary, notes: &mut Vec<String>) -> Result<Option<fat::Parent>> {
+    let Some(found) = summary.filesystem.as_ref().filter(|filesystem| filesystem.kind.starts_with("fat")) else { return Ok(None) };
+    let known = match image.read(summary.number, &ReadOptions::default()) {
+        Ok(Some(read)) => fat::Parent::of(&read),
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    known.or_else(|error| {
+        if error.kind() == ErrorKind::Io {
+            return Err(error);
+        }
+        notes.push(format!("partition {}: nothing is known of its {} ({error})", summary.number, found.kind));
+        Ok(None)
+    })
 }
 
 /// Where the files of a partition of an image lie that was read.

@@ -33,6 +33,9 @@ pub(super) fn write(parent: &Parent) -> Result<Vec<u8>> {
         if let Some(filesystem) = &partition.ext4 {
             write_filesystem(&mut text, partition.summary.number, filesystem);
         }
+        if let Some(volume) = &partition.fat {
+            super::chains::write(&mut text, partition.summary.number, volume);
+        }
     }
     text.push_str("end\n");
     // Neither a name nor a time: the same bytes each time.
