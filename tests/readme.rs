@@ -125,6 +125,49 @@ fn looking_into_images_works_as_it_is_written() {
     assert!(folder.path().join("web.tar.zst").exists());
 }
 
+/// The next version of an image, with a parent.
+#[test]
+fn versions_stay_close_as_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tar = tar::Builder::new(fs::File::create(folder.path().join("rootfs.tar")).unwrap());
+    for (path, text) in [("etc/hostname", "web\n"), ("usr/bin/true", "#!/bin/sh\n")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(text.len().try_into().unwrap());
+        tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
+    tar.finish().unwrap();
+    let bin = Path::new(env!("CARGO_BIN_EXE_rootvol")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let said = common::text(Command::new("sh").arg("-ec").arg(block("versions")).env("PATH", path).current_dir(folder.path()));
+    assert!(said.contains("0 blocks of 512 KiB differ"), "{said}");
+    let [one, two, three] = ["web-1.vhd", "web-2.vhd", "web-3.vhd"].map(|name| fs::read(folder.path().join(name)).unwrap());
+    assert!(one == two && two == three, "the same tree gives the same image");
+}
+
+/// The loop of a first boot; in place of the boot a trace of everything that the image holds.
+#[test]
+fn the_steps_of_a_first_boot_work_as_they_are_written() {
+    let Some(tar) = lab("debian.tar") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(tar, folder.path().join("debian.tar")).unwrap();
+    let (boots, steps): (Vec<&str>, Vec<&str>) = block("first-boot").lines().partition(|line| line.starts_with("QEMU_EXTRA="));
+    let script = boots[0].split_whitespace().find(|word| word.ends_with("boot_image.sh")).unwrap();
+    assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(script).exists(), "{script} is not there");
+    let bin = Path::new(env!("CARGO_BIN_EXE_rootvol")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let shell = |script: &str| common::text(Command::new("sh").arg("-ec").arg(script).env("PATH", &path).current_dir(folder.path()));
+    shell(steps[0]);
+    let blocks = fs::read_to_string(folder.path().join("web.raw.blocks.jsonl")).unwrap();
+    let held = blocks.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).filter(|line| line["state"] == "data");
+    let trace: String = held.map(|line| format!("{} 524288\n", line["index"].as_u64().unwrap() * 524_288)).collect();
+    fs::write(folder.path().join("boot.trace"), trace).unwrap();
+    let said = shell(&steps[1..].join("\n"));
+    assert!(said.contains("512 KiB") && folder.path().join("web-2.raw").exists(), "{said}");
+    let order = fs::read_to_string(folder.path().join("web.order")).unwrap();
+    assert!(order.contains("/usr/lib/systemd/systemd\n"), "{order}");
+}
+
 #[test]
 fn the_recipe_builds() {
     let recipe = block("recipe");

@@ -37,9 +37,9 @@ fn order(sample: &Sample, picks: &[(prop::sample::Index, u8)]) -> Vec<OrderedPat
         let id = *pick.get(&ids);
         let ranges = match what % 5 {
             0 | 1 => Vec::new(),
-            2 => vec![0..0],
+            2 => std::iter::once(0..0).collect(),
             3 => vec![100..5000, 300_000..400_000],
-            _ => vec![u64::from(*what) * 1000..u64::MAX],
+            _ => std::iter::once(u64::from(*what) * 1000..u64::MAX).collect(),
         };
         let path = if *what == 7 { b"not/there".to_vec() } else { sample.tree.path_of(id) };
         OrderedPath { path, ranges }
@@ -186,10 +186,12 @@ fn of_size(bytes: u64) -> Options {
     options(SizeRequest::Exact(bytes))
 }
 
-/// By path: the inode and the stretches of data.
-fn places(parent: &Parent) -> BTreeMap<Vec<u8>, (u32, Vec<(u64, u64, u64)>)> {
+/// By path: the inode and the stretches of data (logical, start, count).
+type Places = BTreeMap<Vec<u8>, (u32, Vec<(u64, u64, u64)>)>;
+
+fn places(parent: &Parent) -> Places {
     let nodes = parent.tree.nodes().map(|(id, _)| (parent.tree.path_of(id), (parent.inodes[id.index()], Vec::new())));
-    let mut places: BTreeMap<_, (u32, Vec<_>)> = nodes.collect();
+    let mut places: Places = nodes.collect();
     for run in parent.runs.iter().filter(|run| run.what == ParentRunKind::Data) {
         places.get_mut(&parent.tree.path_of(run.node)).unwrap().1.push((run.logical, run.start, run.count));
     }

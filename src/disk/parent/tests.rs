@@ -157,7 +157,7 @@ fn a_bomb_is_ended_early() {
     let mut packed = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::new(9));
     let text = text_of(&layout_of(&disk(&[("a", 1)])));
     let cut = text.find("1 d").unwrap();
-    std::io::Write::write_all(&mut packed, text[..cut].as_bytes()).unwrap();
+    std::io::Write::write_all(&mut packed, &text.as_bytes()[..cut]).unwrap();
     for _ in 0..40 {
         std::io::Write::write_all(&mut packed, "+ 1+1\n".repeat(100_000).as_bytes()).unwrap();
     }

@@ -163,7 +163,7 @@ impl Ext4Layout {
         // The last part of a role or run may end before the offset; then the next one counts.
         let is_behind = move |segment: &Segment| segment.range.end > offset_bytes;
         let mut of_roles = self.roles[role..].iter().flat_map(|role| self.role_segments(role)).flatten().filter(is_behind).peekable();
-        let mut of_runs = self.placement.from_block(block).flat_map(|run| self.run_segments(run)).flatten().filter(is_behind).peekable();
+        let mut of_runs = self.placement.runs_from(block).flat_map(|run| self.run_segments(run)).flatten().filter(is_behind).peekable();
         std::iter::from_fn(move || match (of_roles.peek(), of_runs.peek()) {
             (Some(a), Some(b)) if a.range.start < b.range.start => of_roles.next(),
             (Some(_), None) => of_roles.next(),

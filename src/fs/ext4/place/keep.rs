@@ -38,6 +38,9 @@ struct Stay {
     is_map: bool,
 }
 
+/// Finds a place for pieces of what a holder lacks.
+type Place<'a> = dyn FnMut(&[Piece], &mut Ledger, Holder) -> Result<()> + 'a;
+
 /// What is kept, and what is to be placed anew.
 struct Keeping<'a> {
     context: &'a Context<'a>,
@@ -397,12 +400,12 @@ impl<'a> Keeping<'a> {
     }
 
     /// Enters what is kept, and has `place` place what is missing.
-    fn put(&self, ledger: &mut Ledger, place: &mut dyn FnMut(&[Piece], &mut Ledger, Holder) -> Result<()>) -> Result<()> {
+    fn put(&self, ledger: &mut Ledger, place: &mut Place<'_>) -> Result<()> {
         for (at, item) in self.items.list.iter().enumerate() {
             for stay in self.data(at) {
-                let there = [stay.start..stay.start + stay.count];
+                let there = stay.start..stay.start + stay.count;
                 let piece = Piece { kind: stay.kind, first: stay.logical, blocks: stay.count };
-                ledger.put_pieces(item.holder, std::iter::once(piece), &mut Cursor::new(&there, 0))?;
+                ledger.put_pieces(item.holder, std::iter::once(piece), &mut Cursor::new(std::slice::from_ref(&there), 0))?;
             }
             let missing = self.missing(at);
             if self.data(at).is_empty() && !missing.is_empty() {

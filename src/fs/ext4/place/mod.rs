@@ -133,7 +133,7 @@ impl Placement {
     }
 
     /// The runs from the one that holds `block`, or the first one after it, on, ascending by place.
-    pub(super) fn from_block(&self, block: u64) -> impl Iterator<Item = &Run> {
+    pub(super) fn runs_from(&self, block: u64) -> impl Iterator<Item = &Run> {
         (self.first_ending_after(block)..).map_while(|at| self.by_place(at))
     }
 
@@ -151,7 +151,7 @@ impl Placement {
 
     /// The runs that meet `range`.
     pub(super) fn meeting(&self, range: Range<u64>) -> impl Iterator<Item = &Run> {
-        self.from_block(range.start).take_while(move |run| run.start < range.end)
+        self.runs_from(range.start).take_while(move |run| run.start < range.end)
     }
 }
 

@@ -217,7 +217,7 @@ pub(super) fn place(context: &Context<'_>, first: &Items, ledger: &mut Ledger, f
         if let (Holder::Inode(ino), true) = (item.holder, item.is_part && first.pieces(context, item).len() * 2 > EXTENTS_MAX + 1) {
             let (start, count) = cursor.take(1);
             if start < context.geometry.blocks {
-                beside.maps.insert(ino, vec![start..start + count]);
+                beside.maps.entry(ino).or_default().push(start..start + count);
                 end = start + count;
             }
         }
@@ -235,6 +235,7 @@ pub(super) fn blocks_of(items: &Items) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges are meant")]
 mod tests {
     use super::*;
 

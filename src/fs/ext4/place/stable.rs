@@ -68,8 +68,8 @@ pub(super) fn place(context: &Context<'_>, items: &Items, ledger: &Ledger, free:
             left_over.push(chunk);
             continue;
         };
-        let place = [page * unit..(page + chunk.pages) * unit];
-        put(context, items, &chunk, &mut ledger, &mut Cursor::new(&place, context.geometry.blocks))?;
+        let place = page * unit..(page + chunk.pages) * unit;
+        put(context, items, &chunk, &mut ledger, &mut Cursor::new(std::slice::from_ref(&place), context.geometry.blocks))?;
     }
     if !left_over.is_empty() {
         // What no stretch of the region holds lies behind it, and only then in what is left of it.
