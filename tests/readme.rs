@@ -246,6 +246,42 @@ fn the_bench_of_reading_prints_its_tables() {
     }
 }
 
+/// Counts, not times: that versions stay close is held here too.
+#[test]
+fn the_bench_of_next_versions_counts_few_blocks() {
+    assert!(block("bench").contains("benches/next_version.py target/lab/debian.tar --work /dev/shm"));
+    let (Some(tar), Some(mut python)) = (lab("debian.tar"), common::judge("python3")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("figures.json");
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/next_version.py")).arg(tar).arg("--work").arg(folder.path());
+    python.args(["--kind", "percent,one-byte", "--runs", "1", "--rootvol", env!("CARGO_BIN_EXE_rootvol"), "--json"]).arg(&json);
+    let said = common::text(&mut python);
+    assert!(said.contains("## percent: "), "{said}");
+    let figures: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    for (kind, way, most) in
+        [("percent", "rootvol, disk", 150), ("percent", "rootvol --parent, disk", 80), ("one-byte", "rootvol, disk", 6), ("one-byte", "rootvol --parent, disk", 6)]
+    {
+        let differ = figures[kind][way]["differ"].as_u64().unwrap();
+        assert!((1..=most).contains(&differ), "{kind}, {way}: {differ} blocks differ, at most {most} should; {said}");
+    }
+}
+
+/// With a trace that says that all of the image was read, in place of a boot.
+#[test]
+fn the_bench_of_first_boots_prints_its_table() {
+    assert!(block("bench").contains("benches/first_boot.py target/lab/debian.tar --work /dev/shm"));
+    let (Some(tar), Some(mut python), Some(_)) = (lab("debian.tar"), common::judge("python3"), common::judge("qemu-system-x86_64")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("boot.trace");
+    // What the firmware and the loader look at, and the superblock.
+    let reads = (0..2048_u64).map(|read| format!("blk_co_preadv blk 0x1 bs 0x2 offset {} bytes 4096 flags 0x0\n", read * 65_536 + 135_266_304));
+    fs::write(&trace, reads.collect::<String>()).unwrap();
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/first_boot.py")).arg(tar).arg("--work").arg(folder.path());
+    python.args(["--ways", "plain", "--rootvol", env!("CARGO_BIN_EXE_rootvol"), "--trace"]).arg(format!("plain={}", trace.display()));
+    let said = common::text(&mut python);
+    assert!(said.contains("| plain | 256 |"), "{said}");
+}
+
 #[test]
 fn the_instructions_are_counted() {
     assert!(block("instructions").contains("benches/instructions.sh"));

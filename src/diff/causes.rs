@@ -8,7 +8,7 @@ use crate::content::ReadAt;
 use crate::disk::Parent;
 use crate::error::{Result, escape};
 use crate::fs::ext4::ParentRunKind;
-use crate::fs::{PlaceOwner, ReadFilesystem, ReadOptions};
+use crate::fs::{PlaceOwner, ReadFilesystem, ReadOptions, fat};
 use crate::report::PartitionSummary;
 use crate::source::DiskImage;
 use crate::tree::{NodeId, Tree};
@@ -88,11 +88,15 @@ impl Owners {
         owners.finish()
     }
 
-    /// Of an earlier version, or of what was kept of any: files of ext4 alone.
+    /// Of an earlier version, or of what was kept of any: files alone.
     #[must_use]
     pub fn of_layout(layout: &Parent) -> Self {
         let mut owners = Self::default();
         for partition in &layout.partitions {
+            if let Some(known) = &partition.fat {
+                owners.add_chains(&partition.summary, known);
+                continue;
+            }
             let Some(known) = &partition.ext4 else {
                 owners.add_unknown(&partition.summary);
                 continue;
@@ -119,6 +123,20 @@ impl Owners {
     fn add_partition(&mut self, partition: &PartitionSummary) {
         let end = partition.offset_bytes.saturating_add(partition.size_bytes);
         self.partitions.push((partition.offset_bytes..end, partition.number));
+    }
+
+    fn add_chains(&mut self, partition: &PartitionSummary, volume: &fat::Parent) {
+        self.add_partition(partition);
+        for chain in &volume.chains {
+            let what = if chain.is_directory { "directory" } else { "contents" };
+            let owner = Owner { partition: Some(partition.number), path: Some(format!("/{}", escape(&chain.path))), what: what.to_owned() };
+            self.owners.push(owner);
+            // The first cluster has number 2.
+            let clusters = |number: u32| u64::from(number.saturating_sub(2)).saturating_mul(u64::from(volume.cluster_bytes));
+            let place = |number: u32| partition.offset_bytes.saturating_add(volume.data_offset_bytes).saturating_add(clusters(number));
+            let owner = self.owners.len() - 1;
+            self.spans.extend(chain.runs.iter().map(|run| (place(run.start)..place(run.end), owner)));
+        }
     }
 
     fn add_unknown(&mut self, partition: &PartitionSummary) {
@@ -252,6 +270,10 @@ pub fn causes(old: &Owners, new: &Owners, runs: &[[u64; 2]], disks: Option<(&dyn
                     *here.entry(owner).or_default() += piece.end - piece.start;
                 }),
             });
+        }
+        // What is between files may be structures or free: it is told where nothing else can be the cause.
+        if disks.is_none() && here.keys().any(|(owner, _)| owner.path.is_some()) {
+            here.retain(|(owner, _), _| owner.path.is_some());
         }
         for (owner, bytes) in here {
             let told = told.entry(owner).or_default();

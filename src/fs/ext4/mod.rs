@@ -4,15 +4,16 @@
 //! e2fsprogs 1.47 (mke2fs's choices, e2fsck's checks) and the kernel.
 //!
 //! ```text
-//! | block 0: superblock | descriptors | reserved | bitmaps, inode tables of 16 groups | journal | directories | xattrs | files … | free |
+//! | block 0: superblock | descriptors | reserved | bitmaps, inode tables of 16 groups | journal | read first | chunks of directories, files … | free |
 //! ```
 //!
 //! The features are those of a set by name ([`features`]); without one, those that `mke2fs -t ext4` 1.47 gives. Every directory of over
 //! one block has a hash index, which mke2fs -d does not make.
 //!
 //! What is promised:
-//! - The bytes are a function of the tree and the options alone.
-//! - Inodes are numbered in tree order, and contents lie in tree order, each file in one piece unless fixed metadata or 32,768 blocks part it.
+//! - The bytes are a function of the tree and the options alone; an earlier version and a boot order are options.
+//! - Where contents lie and which number an inode has is a policy ([`Packing`], [`Options::parent`], [`Options::order`]), each file in one piece
+//!   unless fixed metadata, 32,768 blocks, an order or an earlier version part it.
 //! - atime, ctime and crtime are the tree's mtime; generations are 0.
 //! - Backups of superblock and descriptors depend on the size alone: they have the counts of a filesystem without files.
 //! - Quota files (features quota and project) have what every owner has, to the byte, and no limits.

@@ -19,6 +19,8 @@ const CHUNK: u32 = 512;
 /// Between how many inodes a chunk ends. The first one shares its place with those of the filesystem.
 const LEAST: u64 = 460;
 const MOST: u64 = 496;
+/// Numbers that are kept in memory, or four times as many as there are nodes: what had a higher one, far behind, gets another.
+const LIST_MAX: u32 = 1 << 24;
 /// No number yet.
 const NONE: u32 = 0;
 
@@ -87,7 +89,7 @@ impl Given {
         let mut of = vec![NONE; tree.node_count()];
         // Enough for all: what is new finds a number among so many at the latest.
         let highest = tree.nodes().filter_map(|(id, _)| matching.inode(id)).max().unwrap_or(0).max(base.count());
-        let size = highest.saturating_add(base.count()).min(limit);
+        let size = highest.saturating_add(base.count()).min(limit).min(base.count().saturating_mul(4).max(LIST_MAX));
         let mut given = Self { of: Vec::new(), next_free: (0..=size.saturating_add(1)).collect() };
         for ino in 0..base.first_free() {
             given.take(ino);
