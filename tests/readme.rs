@@ -258,9 +258,12 @@ fn the_bench_of_next_versions_counts_few_blocks() {
     let said = common::text(&mut python);
     assert!(said.contains("## percent: "), "{said}");
     let figures: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
-    for (kind, way, most) in
-        [("percent", "rootvol, disk", 150), ("percent", "rootvol --parent, disk", 80), ("one-byte", "rootvol, disk", 6), ("one-byte", "rootvol --parent, disk", 6)]
-    {
+    for (kind, way, most) in [
+        ("percent", "rootvol, disk", 150),
+        ("percent", "rootvol --parent, disk", 80),
+        ("one-byte", "rootvol, disk", 6),
+        ("one-byte", "rootvol --parent, disk", 6),
+    ] {
         let differ = figures[kind][way]["differ"].as_u64().unwrap();
         assert!((1..=most).contains(&differ), "{kind}, {way}: {differ} blocks differ, at most {most} should; {said}");
     }

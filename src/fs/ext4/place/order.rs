@@ -196,18 +196,12 @@ pub(super) struct Beside {
     pub(super) maps: BTreeMap<u32, Vec<Range<u64>>>,
 }
 
-/// Places what is read first from `free` on: with `apart` in whole 512-KiB blocks, without wherever there is room.
-pub(super) fn place(context: &Context<'_>, first: &Items, ledger: &mut Ledger, free: &[Range<u64>], apart: bool) -> Result<Beside> {
+/// Places what is read first from `free` on, in whole 512-KiB blocks.
+pub(super) fn place(context: &Context<'_>, first: &Items, ledger: &mut Ledger, free: &[Range<u64>]) -> Result<Beside> {
     let unit = context.unit();
-    let whole: Vec<Range<u64>>;
-    let free = if apart {
-        let pages = free.iter().map(|range| range.start.next_multiple_of(unit)..range.end / unit * unit);
-        whole = pages.filter(|range| range.start < range.end).collect();
-        &whole
-    } else {
-        free
-    };
-    let mut cursor = Cursor::new(free, context.geometry.blocks);
+    let whole = free.iter().map(|range| range.start.next_multiple_of(unit)..range.end / unit * unit);
+    let free: Vec<Range<u64>> = whole.filter(|range| range.start < range.end).collect();
+    let mut cursor = Cursor::new(&free, context.geometry.blocks);
     let mut beside = Beside::default();
     let mut end = 0;
     for item in &first.list {
@@ -222,9 +216,7 @@ pub(super) fn place(context: &Context<'_>, first: &Items, ledger: &mut Ledger, f
             }
         }
     }
-    if apart {
-        beside.empty = end..end.next_multiple_of(unit);
-    }
+    beside.empty = end..end.next_multiple_of(unit);
     Ok(beside)
 }
 

@@ -53,28 +53,26 @@ pub(in crate::fs::ext4) fn place(
         }
         notes = vec!["the filesystem is too full to keep the places of the earlier version".to_owned()];
     }
-    for (apart, packing) in [(true, options.packing), (true, Packing::Dense)] {
-        if let Some(ledger) = anew(&context, (&first, &rest), &own, &fixed.occupied, apart, packing)?.filter(fits) {
+    for packing in [options.packing, Packing::Dense] {
+        if let Some(ledger) = anew(&context, (&first, &rest), &own, &fixed.occupied, packing)?.filter(fits) {
             return Ok(finish(ledger, notes));
         }
     }
-    let ledger = anew(&context, (&first, &rest), &own, &fixed.occupied, false, Packing::Dense)?;
+    // The fullest filesystem is one without gaps, whose files are in as few pieces as can be: the sizes are counted for it.
+    if !order.is_empty() {
+        notes.push("the filesystem is too full for the boot order".to_owned());
+    }
+    let all = Items::of(&context, &numbers);
+    let ledger = anew(&context, (&Items::default(), &all), &own, &fixed.occupied, Packing::Dense)?;
     Ok(finish(ledger.unwrap_or(own), notes))
 }
 
-/// Places items without regard to an earlier version: what is read first in blocks of its own if `apart`, then the rest. `None` if the
-/// filesystem is too full for that.
-fn anew(
-    context: &Context<'_>,
-    (first, rest): (&Items, &Items),
-    own: &Ledger,
-    occupied: &[Range<u64>],
-    apart: bool,
-    packing: Packing,
-) -> Result<Option<Ledger>> {
+/// Places items without regard to an earlier version: what is read first in blocks of its own, then the rest. `None` if the filesystem
+/// is too full for that.
+fn anew(context: &Context<'_>, (first, rest): (&Items, &Items), own: &Ledger, occupied: &[Range<u64>], packing: Packing) -> Result<Option<Ledger>> {
     let end = context.geometry.blocks;
     let mut ledger = Ledger { runs: own.runs.clone(), ..*own };
-    let beside = order::place(context, first, &mut ledger, &own.free(occupied, end), apart)?;
+    let beside = order::place(context, first, &mut ledger, &own.free(occupied, end))?;
     let mut occupied = occupied.to_vec();
     occupied.extend(beside.maps.values().flatten().cloned().chain(Some(beside.empty).filter(|empty| !empty.is_empty())));
     let free = ledger.free(&occupied, end);
