@@ -274,5 +274,9 @@ pub(super) fn other_geometry(draft: &Draft, new: Option<&FilesystemSummary>) -> 
 /// How many blocks of the parent are sent as zeros, in words.
 pub(super) fn vacated_note(vacated: &[Range<u64>]) -> Option<String> {
     let blocks: u64 = vacated.iter().map(|range| (range.end - range.start).div_ceil(BLOCK_BYTES)).sum();
-    (blocks > 0).then(|| format!("{blocks} blocks of 512 KiB that the parent held are not in use any more, and are sent as zeros"))
+    match blocks {
+        0 => None,
+        1 => Some("a block of 512 KiB that the parent held is not in use any more, and is sent as zeros".to_owned()),
+        _ => Some(format!("{blocks} blocks of 512 KiB that the parent held are not in use any more, and are sent as zeros")),
+    }
 }
